@@ -1,0 +1,19 @@
+#include "io/loop.h"
+
+namespace conpool::io {
+
+void Loop::finish_turn() {
+  timers_.fire_due(now_);
+  while (!deferred_.empty()) {
+    std::swap(deferred_, running_);
+    for (Callback<void()>& call : running_) call();
+    running_.clear();
+  }
+  // A destructor may discard more: those go with the next round.
+  while (!discarded_.empty()) {
+    std::vector<std::unique_ptr<Discardable>> dying;
+    dying.swap(discarded_);
+  }
+}
+
+}  // namespace conpool::io
