@@ -5,6 +5,7 @@
 
 #include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@ class SocketAddress {
   static SocketAddress v4(std::array<uint8_t, 4> ip, uint16_t port);
   static SocketAddress v6(std::array<uint8_t, 16> ip, uint16_t port, uint32_t scope_id = 0);
   static SocketAddress unix_path(std::string path);  // a leading '@' names an abstract socket
+  static constexpr size_t kUnixPathBytes = 107;      // that a unix path may have, '@' included
   static Result<SocketAddress> from_sockaddr(const sockaddr* address, socklen_t size);
 
   Family family() const { return family_; }
@@ -32,7 +34,8 @@ class SocketAddress {
   SocketAddress with_port(uint16_t port) const;
   SocketAddress without_port() const { return with_port(0); }
 
-  // Returns the size written; storage is large enough for each family.
+  // Returns the size written; storage is large enough for each family. 0 when there is none to
+  // write: family None, or a unix path that is too long or holds a NUL.
   socklen_t to_sockaddr(sockaddr_storage* out) const;
   // "192.0.2.1:443", "[2001:db8::1]:443", "[fe80::1%2]:443", "unix:/path".
   std::string text() const;
@@ -55,8 +58,9 @@ struct SocketAddressHash {
   size_t operator()(const SocketAddress& address) const { return address.hash(); }
 };
 
-// An IP literal without port: strict dotted quad, or IPv6 (with or without brackets, "%scope" by name or
-// number). E_BAD_ADDRESS, naming the text, otherwise.
+// An IP literal without port: strict dotted quad, or IPv6 (with or without brackets, "%scope" by
+// name or number, 0 excluded). A v4-mapped one stays IPv6. E_BAD_ADDRESS, naming the text,
+// otherwise.
 Result<SocketAddress> parse_ip_literal(std::string_view text, uint16_t port = 0);
 // "192.0.2.1:443" or "[2001:db8::1]:443"; E_BAD_ADDRESS or E_BAD_PORT.
 Result<SocketAddress> parse_address_and_port(std::string_view text);

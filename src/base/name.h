@@ -20,10 +20,11 @@ struct Host {
 };
 
 // Rules (E_BAD_NAME, naming the input and what would be right):
-//   1..253 bytes, labels of 1..63 bytes of letters, digits, '-' and '_', no label begins or ends with '-';
-//   one trailing dot means absolute; upper case becomes lower case;
-//   a numeric last label must be a strict dotted quad ("1.2.3", "0x7f.1" and "2130706433" are refused);
-//   non-ASCII is refused with the remedy (use the A-label form, "xn--…"); NUL, spaces and anything else are refused.
+//   1..253 bytes, labels of 1..63 bytes of letters, digits, '-' and '_', no label begins or ends
+//   with '-'; one trailing dot means absolute; upper case becomes lower case; a numeric last label
+//   must be a strict dotted quad ("1.2.3", "0x7f.1" and "2130706433" are refused); non-ASCII is
+//   refused with the remedy (the A-label form, "xn--…"); NUL, spaces and anything else are refused.
+//   An IP literal is accepted too, IPv6 with or without brackets.
 Result<Host> parse_host(std::string_view text);
 
 }  // namespace conpool
