@@ -21,28 +21,35 @@ enum class Proof : uint8_t {
 // One try of something during the op: a DNS query or one address's connection.
 struct Attempt {
   Phase phase = Phase::None;
-  std::string target;   // "tcp:127.0.0.1:8088", "AAAA localhost @192.0.2.53:53"
-  Nanos started = 0;    // since the op's (or dial's) start
+  std::string target;  // "tcp:127.0.0.1:8088", "AAAA localhost @192.0.2.53:53"
+  Nanos started = 0;   // since the op's (or dial's) start
   Nanos duration = 0;
-  uint16_t round = 1;   // 1 + the number of dial retries before it
-  Failure failure;      // status OK when this try itself succeeded
+  uint16_t round = 1;  // 1 + the number of dial retries before it
+  Failure failure;     // status OK when this try itself succeeded
 };
 
 // Immutable once shared; several waiters share one.
 struct Error {
-  Failure cause;                     // the innermost, most telling failure
+  Failure cause;  // the innermost, most telling failure
   Phase phase = Phase::None;
   Proof proof = Proof::NeverSent;
-  std::vector<std::string> context;  // inside out: "connecting to tcp:…", "connecting to localhost:8088", "after 3 retry attempts"
-  std::vector<Attempt> attempts;     // in the order of their start; limited to kMaxAttempts
-  uint32_t attempts_dropped = 0;     // beyond the limit
+  // Inside out: "connecting to tcp:…", "connecting to localhost:8088", "after 3 retry attempts".
+  std::vector<std::string> context;
+  std::vector<Attempt> attempts;  // in the order of their start; limited to kMaxAttempts
+  uint32_t attempts_dropped = 0;  // beyond the limit
 
   static constexpr size_t kMaxAttempts = 128;
 
   void add_attempt(Attempt attempt);
-  // "connection refused (ECONNREFUSED), connecting to tcp:127.0.0.1:8088, connecting to localhost:8088"
+  // "connection refused (ECONNREFUSED), connecting to tcp:127.0.0.1:8088, after 3 retry attempts"
   std::string line() const;
-  // The stack of contexts, a line each, then each attempt with its address, result and duration.
+  // The failure, the stack of contexts and the attempts, a line each and none at the end:
+  //   connection refused (ECONNREFUSED)
+  //     connecting to tcp:127.0.0.1:8088
+  //     connecting to localhost:8088
+  //     attempts:
+  //       round 1: tcp:[::1]:8088: connection refused (ECONNREFUSED), started at 1.2ms, took 85us
+  //       and 3 more, not kept
   std::string report() const;
 };
 
@@ -50,7 +57,7 @@ using ErrorPtr = std::shared_ptr<const Error>;
 
 // "connection refused (ECONNREFUSED)", with the detail appended as ": detail" when there is one.
 std::string failure_text(const Failure& failure);
-// "250ms", "1.5s", "12us": three significant digits at most.
+// For readers: "250ms", "1.5s", "12us", "0s"; rounded to three significant digits.
 std::string duration_text(Nanos duration);
 ErrorPtr make_error(Failure cause, Phase phase, std::vector<std::string> context = {});
 
