@@ -16,4 +16,15 @@ void Loop::finish_turn() {
   }
 }
 
+void Loop::abandon_pending() {
+  // Dropping a call may discard what it owned, and a destructor may defer: until nothing is left.
+  while (has_deferred()) {
+    std::vector<Callback<void()>> calls;
+    calls.swap(deferred_);
+    calls.clear();
+    std::vector<std::unique_ptr<Discardable>> dying;
+    dying.swap(discarded_);
+  }
+}
+
 }  // namespace conpool::io

@@ -132,6 +132,7 @@ class Loop {
     if (wake_handler_) wake_handler_();
   }
   bool has_deferred() const { return !deferred_.empty() || !discarded_.empty(); }
+  void abandon_pending();  // teardown: drops deferred calls unrun, frees discarded objects
   void finish_turn();  // fires due timers, runs deferred calls, frees discarded objects
 
  private:
