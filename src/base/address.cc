@@ -55,7 +55,7 @@ std::optional<uint32_t> parse_scope(std::string_view text) {
 
 Unexpected bad_address(std::string_view text, std::string_view remedy) {
   return fail(Status::E_BAD_ADDRESS,
-              quoted(text) + " is not an IP address: " + std::string(remedy));
+              in_quotes(text) + " is not an IP address: " + std::string(remedy));
 }
 
 Result<SocketAddress> parse_v6(std::string_view text, std::string_view whole, uint16_t port) {
@@ -245,7 +245,7 @@ Result<SocketAddress> parse_address_and_port(std::string_view text) {
   if (colon == text.npos || (bracketed && (bracket == text.npos || colon < bracket))) {
     Result<SocketAddress> bare = parse_ip_literal(text);
     if (!bare) return bare;
-    return fail(Status::E_BAD_PORT, quoted(text) + " has no port: write it as in 192.0.2.1:443");
+    return fail(Status::E_BAD_PORT, in_quotes(text) + " has no port: write it as in 192.0.2.1:443");
   }
   Result<SocketAddress> address = parse_ip_literal(text.substr(0, colon));
   if (!address) return address;
@@ -260,7 +260,7 @@ Result<uint16_t> parse_port(std::string_view text) {
   bool decimal = error == std::errc() && end == text.data() + text.size() && text[0] != '0';
   if (!decimal || value > 65535) {
     return fail(Status::E_BAD_PORT,
-                quoted(text) + " is not a port: write a decimal number from 1 to 65535");
+                in_quotes(text) + " is not a port: write a decimal number from 1 to 65535");
   }
   return static_cast<uint16_t>(value);
 }

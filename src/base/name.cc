@@ -10,7 +10,7 @@ namespace conpool {
 namespace {
 
 Unexpected bad_name(std::string_view text, std::string_view reason) {
-  return fail(Status::E_BAD_NAME, quoted(text) + " is not a host name: " + std::string(reason));
+  return fail(Status::E_BAD_NAME, in_quotes(text) + " is not a host name: " + std::string(reason));
 }
 
 // What inet_aton and browsers would read as a number: decimal, or hexadecimal after "0x".
@@ -39,11 +39,11 @@ std::string byte_refusal(char c) {
 std::string label_refusal(std::string_view label) {
   if (label.empty()) return "it has an empty label; write one dot between two labels";
   if (label.size() > limits::kLabelBytes) {
-    return "the label " + quoted(label, 16) + " has " + std::to_string(label.size()) +
+    return "the label " + in_quotes(label, 16) + " has " + std::to_string(label.size()) +
            " bytes; a label has at most 63";
   }
-  if (label.front() == '-') return "the label " + quoted(label) + " begins with '-'";
-  if (label.back() == '-') return "the label " + quoted(label) + " ends with '-'";
+  if (label.front() == '-') return "the label " + in_quotes(label) + " begins with '-'";
+  if (label.back() == '-') return "the label " + in_quotes(label) + " ends with '-'";
   return {};
 }
 
@@ -62,7 +62,10 @@ Result<Host> parse_with_colon(std::string_view text) {
   if (text.front() != '[' && text.find(':', first + 1) == text.npos) {
     return bad_name(text, "a host has no ':'; the port is given apart from it");
   }
-  return fail(Status::E_BAD_NAME, std::move(address).error().detail);
+  if (text.find('%') != text.npos && text.find('%') + 1 < text.size()) {
+    return bad_name(text, "after '%' stands the number or the name of an interface");
+  }
+  return bad_name(text, "it is not an IPv6 address either; write one as in 2001:db8::1");
 }
 
 }  // namespace

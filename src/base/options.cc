@@ -206,7 +206,7 @@ bool is_secret(const OptionInfo& option) {
 Unexpected refuse(Status status, const OptionInfo& option, std::string_view value,
                   const std::string& reason) {
   std::string shown =
-      is_secret(option) ? "(" + std::to_string(value.size()) + " bytes)" : quoted(value);
+      is_secret(option) ? "(" + std::to_string(value.size()) + " bytes)" : in_quotes(value);
   return fail(status, std::string(option.name) + " = " + shown + ": " + reason);
 }
 
@@ -470,14 +470,14 @@ Result<Nanos> parse_duration(std::string_view text) {
     case Wrong::Range:
       return fail(
           Status::E_OPTION_RANGE,
-          quoted(text) + ": a duration is not negative, below 292 years and no finer than 1ns");
+          in_quotes(text) + ": a duration is not negative, below 292 years and no finer than 1ns");
     case Wrong::Unit:
-      return fail(Status::E_OPTION_TYPE, quoted(text) + ": " + unit_remedy(text));
+      return fail(Status::E_OPTION_TYPE, in_quotes(text) + ": " + unit_remedy(text));
     case Wrong::Type:
       break;
   }
   return fail(Status::E_OPTION_TYPE,
-              quoted(text) +
+              in_quotes(text) +
                   ": write a duration with a unit of ns, us, ms, s, min or h, such as "
                   "\"250ms\"");
 }

@@ -114,7 +114,7 @@ Result<void> validate_tls(const Values& values) {
   }
   for (std::string_view protocol : list_items(values.tls_alpn)) {
     if (protocol.size() <= limits::kAlpnProtocolBytes) continue;
-    return fail(Status::E_OPTION_RANGE, "tls.alpn: " + quoted(protocol, 16) + " has " +
+    return fail(Status::E_OPTION_RANGE, "tls.alpn: " + in_quotes(protocol, 16) + " has " +
                                             std::to_string(protocol.size()) +
                                             " bytes; a protocol's name has 1 to 255");
   }
@@ -137,7 +137,7 @@ class File {
 };
 
 Result<std::string> read_file(std::string_view option, const std::string& path) {
-  std::string prefix = std::string(option) + " = " + quoted(path) + ": ";
+  std::string prefix = std::string(option) + " = " + in_quotes(path) + ": ";
   File file(path);
   struct stat facts {};
   if (file.fd() < 0 || ::fstat(file.fd(), &facts) != 0) {
@@ -175,7 +175,7 @@ Result<void> Config::set(std::string_view name, std::string_view value) {
     std::string_view nearest = nearest_option(name);
     std::string remedy = nearest.empty() ? "docs/options.md lists the options"
                                          : "did you mean \"" + std::string(nearest) + "\"?";
-    return fail(Status::E_UNKNOWN_OPTION, "there is no option " + quoted(name) + "; " + remedy);
+    return fail(Status::E_UNKNOWN_OPTION, "there is no option " + in_quotes(name) + "; " + remedy);
   }
   Values scratch;
   Result<void> valid = set_value(&scratch, *option, value);

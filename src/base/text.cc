@@ -37,7 +37,7 @@ void append_escaped(std::string* out, std::string_view text) {
 
 }  // namespace
 
-std::string quoted(std::string_view text, size_t limit) {
+std::string in_quotes(std::string_view text, size_t limit) {
   std::string out = "\"";
   append_escaped(&out, text.substr(0, limit));
   out.append(text.size() > limit ? "...\"" : "\"");

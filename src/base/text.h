@@ -10,8 +10,9 @@ namespace conpool {
 inline constexpr size_t kQuotedBytes = 80;
 
 // "like \"this\"" between double quotes: backslash, quotes and every byte outside printable ASCII
-// escaped (\n, \xHH), cut after `limit` bytes of input.
-std::string quoted(std::string_view text, size_t limit = kQuotedBytes);
+// escaped (\n, \xHH), cut after `limit` bytes of input. (Not `quoted`: a std::string would find
+// std::quoted first.)
+std::string in_quotes(std::string_view text, size_t limit = kQuotedBytes);
 // Without the quotes and the cut; distinct inputs give distinct results.
 std::string escaped(std::string_view text);
 // One byte as it appears in a message: 'a', or \x1f.

@@ -62,7 +62,8 @@ TEST(TimerQueue, AgreesWithASortedListUnderRandomUse) {
   TimerQueue queue;
   std::vector<std::unique_ptr<Timer>> timers;
   std::vector<Time> fired;
-  for (int i = 0; i < 500; ++i) timers.push_back(std::make_unique<Timer>());
+  for (int i = 0; i < 500; ++i)
+    timers.push_back(std::make_unique<Timer>());
   Time now = 0;
   for (int round = 0; round < 2000; ++round) {
     Timer& timer = *timers[rng.up_to(timers.size() - 1)];
@@ -76,12 +77,15 @@ TEST(TimerQueue, AgreesWithASortedListUnderRandomUse) {
     if (rng.up_to(9) == 0) {
       now += static_cast<Time>(rng.up_to(30));
       Time earliest = kNever;
-      for (auto& t : timers) earliest = std::min(earliest, t->deadline());
+      for (auto& t : timers)
+        earliest = std::min(earliest, t->deadline());
       ASSERT_EQ(queue.earliest(), earliest);
       fired.clear();
       queue.fire_due(now);
-      for (size_t i = 1; i < fired.size(); ++i) ASSERT_LE(fired[i - 1], fired[i]);
-      for (Time deadline : fired) ASSERT_LE(deadline, now);
+      for (size_t i = 1; i < fired.size(); ++i)
+        ASSERT_LE(fired[i - 1], fired[i]);
+      for (Time deadline : fired)
+        ASSERT_LE(deadline, now);
       ASSERT_GT(queue.earliest(), now);
     }
   }
