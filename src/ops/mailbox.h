@@ -19,7 +19,8 @@ class Mailbox {
     MailNode* head = head_.load(std::memory_order_relaxed);
     do {
       node.next = head;
-    } while (!head_.compare_exchange_weak(head, &node, std::memory_order_release, std::memory_order_relaxed));
+    } while (!head_.compare_exchange_weak(head, &node, std::memory_order_release,
+                                          std::memory_order_relaxed));
     return head == nullptr;
   }
   // Runs everything posted so far, in the order of posting. Returns how many.

@@ -40,10 +40,10 @@ class Drive {
 // free.
 class Port {
  public:
-  // Any thread; wakes the loop when it may sleep. Every node that is posted is run exactly once, in
-  // the order of posting by one thread: by the loop, or, once the loop has ended, by the call
-  // itself or the teardown, one node at a time (every op is finished by then, so such a node merely
-  // lets go of its slot). The caller holds a reference to the port.
+  // Any thread; wakes the loop when it may sleep. Every node that is posted is run exactly once,
+  // one at a time, in the order of posting by one thread: by the loop, or, once the loop has ended,
+  // by post() itself or the teardown (a late submit's `run` then finishes its op with E_CLOSED; a
+  // late cancel merely lets go of its slot). The caller holds a reference to the port.
   virtual void post(MailNode& node) noexcept = 0;
   virtual Time now()
       const noexcept = 0;  // CLOCK_MONOTONIC or virtual, for event time stamps; any thread

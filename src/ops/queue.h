@@ -87,19 +87,18 @@ class Queue {
   void disposed(Op& op, uint32_t delivery) noexcept;
 
   // The suffix says: mutex_ is held.
-  void arrived_locked(Op& op, bool first, Wakeup* wakeup) noexcept;
-  void ready_locked(Op& op, Wakeup* wakeup) noexcept;
-  void release_holder_locked(uint64_t thread, Wakeup* wakeup) noexcept;
-  uint32_t deliver_locked(Op& op, conpool_event* events, uint32_t capacity) noexcept;
-  uint32_t collect_locked(conpool_event* events, uint32_t capacity, Op** over,
-                          Wakeup* wakeup) noexcept;
-  void pick_sleeper_locked(Wakeup* wakeup) noexcept;
-  void gained_locked() noexcept;
-  void lost_locked() noexcept;
+  void arrived_locked(Op& op, Wakeup* wakeup) noexcept;
+  void unhold_locked(Op& op) noexcept;
+  void unhold_all_locked(uint64_t thread) noexcept;
+  uint32_t deliver_locked(Op& op, conpool_event* events, uint32_t capacity, Op** over) noexcept;
+  void discard_locked(Op& op, Object** objects) noexcept;
+  void pick_locked(Wakeup* wakeup) noexcept;
+  void count_locked(int change) noexcept;
   void signal_locked() noexcept;
   void unlock_and_wake(std::unique_lock<std::mutex>& lock, const Wakeup& wakeup) noexcept;
 
-  bool poll_once(conpool_event* events, uint32_t capacity, int32_t* answer) noexcept;
+  bool answer_and_unlock(std::unique_lock<std::mutex>& lock, conpool_event* events,
+                         uint32_t capacity, int32_t* answer) noexcept;
   int32_t next_sleeping(conpool_event* events, uint32_t capacity, int64_t timeout_ns) noexcept;
   int32_t next_turning(conpool_event* events, uint32_t capacity, int64_t timeout_ns) noexcept;
 
@@ -110,6 +109,7 @@ class Queue {
   bool closed_ = false;
   uint32_t wakes_ = 0;      // calls of wake() that no next() has answered
   size_t undelivered_ = 0;  // ops with undelivered events, ready or withheld
+  size_t held_count_ = 0;   // ops in held_
   int fd_ = -1;             // eventfd, once asked for
   bool signalled_ = false;  // fd_ holds a count
   uint64_t driver_ = 0;     // the thread that runs turns in next(), with a caller's drive
