@@ -1,3 +1,4 @@
+// Slabs and slices: memory with a count.
 #include "base/bytes.h"
 
 #include <new>

@@ -1,4 +1,4 @@
-// Slabs and slices: bytes read from the network, counted so that a consumer may keep a part of them.
+// Slabs and slices: bytes read from the network, counted so that consumers may keep parts of them.
 #pragma once
 
 #include <atomic>

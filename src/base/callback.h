@@ -1,4 +1,4 @@
-// Callback: a move-only std::function (std::move_only_function is C++23), small captures stored inline.
+// Callback: a move-only std::function (C++23 has one), small captures stored inline.
 #pragma once
 
 #include <cstddef>

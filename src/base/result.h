@@ -10,7 +10,7 @@
 
 namespace conpool {
 
-// What one room tells the room above when something fails. The error ledger (base/error.h) is built from these.
+// What one room tells the room above when something fails. base/error.h builds the ledger.
 struct Failure {
   Status status = Status::E_INTERNAL;
   int os_error = 0;             // errno, or 0
@@ -35,8 +35,8 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   using value_type = T;
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
-  Result(Unexpected error)                                               // NOLINT: implicit by design
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit
+  Result(Unexpected error)  // NOLINT: implicit by design
       : state_(std::in_place_index<1>, std::move(error.failure)) {}
 
   bool has_value() const { return state_.index() == 0; }

@@ -25,7 +25,8 @@ class Rng {
 
   // Uniform in [low, high].
   int64_t between(int64_t low, int64_t high) {
-    return low + static_cast<int64_t>(up_to(static_cast<uint64_t>(high) - static_cast<uint64_t>(low)));
+    uint64_t width = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
+    return static_cast<int64_t>(static_cast<uint64_t>(low) + up_to(width));
   }
 
  private:

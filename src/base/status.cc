@@ -1,3 +1,4 @@
+// Names, texts and classes of status codes, made from status.def.
 #include "base/status.h"
 
 #include <cerrno>

@@ -1,3 +1,4 @@
+// The timer queue: one deadline of the loop, many timers.
 #include "base/timer.h"
 
 #include <cassert>

@@ -12,7 +12,7 @@ namespace conpool {
 class TimerQueue;
 
 // A timer fires once, at the first turn whose `now` is at or after its deadline, never before.
-// Destroying or re-arming it cancels the earlier deadline. Firing order: deadline, then arming order.
+// Destroying or re-arming it cancels the earlier deadline. Order of firing: deadline, then arming.
 class Timer {
  public:
   Timer() = default;

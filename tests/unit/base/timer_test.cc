@@ -1,3 +1,4 @@
+// Timers: order of firing, re-arming, and destruction at every moment.
 #include "base/timer.h"
 
 #include <gtest/gtest.h>
