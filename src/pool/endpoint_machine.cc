@@ -1,0 +1,466 @@
+#include "pool/endpoint_machine.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace conpool::pool {
+
+EndpointMachine::EndpointMachine(const MachineLimits& limits, Environment& environment, uint64_t seed)
+    : limits_(limits), environment_(environment), rng_(seed) {}
+
+// --- waiters ---------------------------------------------------------------------------------
+
+void EndpointMachine::add_waiter(WaiterRecord& waiter, Time now) {
+  now_ = now;
+  waiter.arrived = now;
+  waiter.number = next_waiter_++;
+  if (shutting_down_) {
+    actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
+    return;
+  }
+  // Those that an idle connection or a dial can serve do not count: 0 means to fail at once when all is taken.
+  const int64_t room = counts_.idle + std::max<int64_t>(0, limits_.max_connections - counts_.open());
+  if (counts_.waiters >= limits_.max_waiters + room) {
+    actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_WAITERS_LIMIT});
+    return;
+  }
+  waiters_.push_back(waiter);
+  enter(waiter);
+}
+
+void EndpointMachine::enter(WaiterRecord& waiter) {
+  ++counts_.waiters;
+  if (now_ >= waiter.queue_deadline) overdue_ = true;
+  waiter.timer.set_callback([this, &waiter] { on_waiter_timer(waiter); });
+  waiter.timer.arm(timers_, std::min({waiter.queue_deadline, waiter.dial_deadline, waiter.total_deadline}));
+}
+
+void EndpointMachine::requeue(WaiterRecord& waiter, Time now) {
+  now_ = now;
+  if (shutting_down_) {
+    actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
+    return;
+  }
+  WaiterRecord* position = waiters_.front();
+  while (position != nullptr && position->number < waiter.number) position = waiters_.next(*position);
+  if (position == nullptr) {
+    waiters_.push_back(waiter);
+  } else {
+    waiters_.insert_before(*position, waiter);
+  }
+  enter(waiter);
+}
+
+void EndpointMachine::remove_waiter(WaiterRecord& waiter) {
+  if (waiter.ListNode<WaiterTag>::linked()) unlink(waiter);
+}
+
+void EndpointMachine::unlink(WaiterRecord& waiter) {
+  waiter.ListNode<WaiterTag>::unlink();
+  --counts_.waiters;
+  waiter.timer.cancel();
+  // The dial goes on: it belongs to the endpoint, not to the waiter that asked first.
+  for (Dial& dial : dials_) {
+    if (dial.sponsor == &waiter) dial.sponsor = nullptr;
+  }
+  waiter.dial = 0;
+}
+
+void EndpointMachine::fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial) {
+  unlink(waiter);
+  actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .dial = dial, .status = status});
+}
+
+bool EndpointMachine::covers(const WaiterRecord& waiter) {
+  int64_t left = covering();
+  for (WaiterRecord* w = waiters_.front(); w != nullptr && left > 0; w = waiters_.next(*w), --left) {
+    if (w == &waiter) return true;
+  }
+  return false;
+}
+
+// A deadline that does not apply when it passes (a waiter's queue time while it is covered) is looked at again when
+// what covered it ends.
+void EndpointMachine::on_waiter_timer(WaiterRecord& waiter) {
+  if (now_ >= waiter.total_deadline) return fail_waiter(waiter, Status::E_TIMEOUT);
+  const bool covered = covers(waiter);
+  if (!covered && now_ >= waiter.queue_deadline) return fail_waiter(waiter, Status::E_QUEUE_TIMEOUT);
+  if (covered && now_ >= waiter.dial_deadline) return fail_waiter(waiter, Status::E_DIAL_TIMEOUT);
+  if (now_ >= waiter.queue_deadline) overdue_ = true;
+  Time next = waiter.total_deadline;
+  for (const Time deadline : {waiter.queue_deadline, waiter.dial_deadline}) {
+    if (deadline > now_) next = std::min(next, deadline);
+  }
+  waiter.timer.arm(timers_, next);
+}
+
+// --- dials -----------------------------------------------------------------------------------
+
+bool EndpointMachine::start_dial(WaiterRecord* sponsor, Time now) {
+  if (!environment_.take_permit()) {
+    permit_wanted_ = true;
+    return false;
+  }
+  const uint64_t id = next_dial_++;
+  dials_.push_back({id, now, sponsor});
+  if (sponsor != nullptr) sponsor->dial = id;
+  ++counts_.dialing;
+  actions_.push_back({.kind = Action::Kind::StartDial, .waiter = sponsor, .dial = id});
+  return true;
+}
+
+void EndpointMachine::start_dials(Time now) {
+  permit_wanted_ = false;
+  Time redial = kNever;
+  for (WaiterRecord* w = waiters_.front(); w != nullptr; w = waiters_.next(*w)) {
+    if (covering() >= counts_.waiters || counts_.open() + counts_.dialing >= limits_.max_connections) break;
+    if (w->dial != 0) continue;
+    if (w->redial_at > now) {
+      redial = std::min(redial, w->redial_at);
+      continue;
+    }
+    if (!start_dial(w, now)) return;
+  }
+  while (!shutting_down_ && counts_.idle + std::max<int64_t>(0, covering() - counts_.waiters) < limits_.min_idle &&
+         counts_.open() + counts_.dialing < limits_.max_connections) {
+    if (warm_at_ > now) {
+      redial = std::min(redial, warm_at_);
+      break;
+    }
+    if (!start_dial(nullptr, now)) {
+      permit_wanted_ = counts_.waiters > 0;  // warming does not queue for permits
+      warm_at_ = deadline_after(now, kRedialDelay);
+      redial = std::min(redial, warm_at_);
+      break;
+    }
+  }
+  redial_timer_.arm(timers_, redial);
+}
+
+void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity, Time now) {
+  now_ = now;
+  const auto found = std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
+  assert(found != dials_.end());
+  if (found->sponsor != nullptr) found->sponsor->dial = 0;
+  dials_.erase(found);
+  --counts_.dialing;
+  failed_in_a_row_ = 0;
+  warm_at_ = 0;
+  connection.capacity = capacity;
+  connection.opened = now;
+  connection.checked_at = now;
+  if (limits_.max_age > 0) {
+    const Nanos jitter = limits_.max_age / 100 * limits_.age_jitter;
+    connection.retire_at = deadline_after(now, limits_.max_age + rng_.between(-jitter, jitter));
+  }
+  connection.timer.set_callback([this, &connection] { on_connection_timer(connection); });
+  connection.idle_since = now;
+  transition(connection, state_for(connection));  // the dial's permit goes over to the connection
+  if (shutting_down_) close(connection, CloseReason::Shutdown);
+  check_invariants();
+}
+
+void EndpointMachine::dial_failed(uint64_t dial, Time now) {
+  now_ = now;
+  const auto found = std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
+  assert(found != dials_.end());
+  const Dial failed = *found;
+  dials_.erase(found);
+  --counts_.dialing;
+  environment_.return_permit();
+  ++failed_in_a_row_;
+  Nanos delay = kRedialDelay;
+  for (uint32_t i = 1; i < failed_in_a_row_ && delay < kRedialDelayMax; ++i) delay = delay * 8 / 5;
+  delay = std::min(delay, kRedialDelayMax);
+  const Time redial_at = deadline_after(now, delay + rng_.between(-delay / 5, delay / 5));
+  warm_at_ = redial_at;
+  if (failed.sponsor != nullptr) {
+    failed.sponsor->dial = 0;
+    failed.sponsor->redial_at = redial_at;
+  }
+  const bool may_come_back = counts_.open() > 0;
+  int64_t covered = covering();
+  for (WaiterRecord* w = waiters_.front(); w != nullptr;) {
+    WaiterRecord* next = waiters_.next(*w);
+    if (covered > 0) {
+      --covered;
+    } else if (!may_come_back && w->arrived <= failed.started) {
+      fail_waiter(*w, Status::OK, dial);
+    }
+    w = next;
+  }
+  check_invariants();
+}
+
+// --- connections ---------------------------------------------------------------------------------
+
+ConnectionState EndpointMachine::state_for(const ConnectionRecord& connection) const {
+  if (connection.held || connection.checking) return ConnectionState::Held;
+  if (connection.leases >= connection.capacity.hard) return ConnectionState::Full;
+  return connection.leases == 0 ? ConnectionState::Idle : ConnectionState::Active;
+}
+
+int64_t* EndpointMachine::count_of(ConnectionState state) {
+  switch (state) {
+    case ConnectionState::Idle:
+      return &counts_.idle;
+    case ConnectionState::Active:
+      return &counts_.active;
+    case ConnectionState::Full:
+      return &counts_.full;
+    case ConnectionState::Held:
+      return &counts_.held;
+    case ConnectionState::Draining:
+      return &counts_.draining;
+    default:
+      return nullptr;
+  }
+}
+
+EndpointMachine::Connections* EndpointMachine::list_of(ConnectionState state) {
+  switch (state) {
+    case ConnectionState::Idle:
+      return &idle_;
+    case ConnectionState::Active:
+      return &active_;
+    case ConnectionState::Full:
+      return &full_;
+    case ConnectionState::Held:
+      return &held_;
+    case ConnectionState::Draining:
+      return &draining_;
+    default:
+      return nullptr;
+  }
+}
+
+void EndpointMachine::transition(ConnectionRecord& connection, ConnectionState next) {
+  const ConnectionState before = connection.state;
+  assert(before != ConnectionState::Closed);
+  assert(before != ConnectionState::Draining || next == ConnectionState::Closed);
+  if (before == next) return;
+  connection.ListNode<ConnectionTag>::unlink();
+  if (int64_t* count = count_of(before)) --*count;
+  if (int64_t* count = count_of(next)) ++*count;
+  connection.state = next;
+  if (Connections* list = list_of(next)) {
+    if (next == ConnectionState::Idle) {
+      list->push_front(connection);
+    } else {
+      list->push_back(connection);
+    }
+  }
+  const bool was_open = before != ConnectionState::New && before != ConnectionState::Draining;
+  if (was_open && (next == ConnectionState::Draining || next == ConnectionState::Closed)) environment_.return_permit();
+  arm_connection(connection);
+}
+
+void EndpointMachine::arm_connection(ConnectionRecord& connection) {
+  Time deadline = kNever;
+  if (connection.state == ConnectionState::Idle) {
+    deadline = std::min(connection.retire_at, deadline_after(connection.idle_since, limits_.idle_timeout));
+  } else if (connection.state == ConnectionState::Draining) {
+    deadline = connection.drain_deadline;
+  }
+  connection.timer.arm(timers_, deadline);
+}
+
+void EndpointMachine::on_connection_timer(ConnectionRecord& connection) {
+  if (connection.state == ConnectionState::Draining) return close(connection, CloseReason::DrainTimeout);
+  if (const CloseReason* reason = worn_out(connection, now_)) close(connection, *reason);
+}
+
+void EndpointMachine::close(ConnectionRecord& connection, CloseReason reason) {
+  if (connection.checking) {
+    connection.checking = false;
+    --checking_;
+  }
+  transition(connection, ConnectionState::Closed);
+  actions_.push_back({.kind = Action::Kind::Close, .connection = &connection, .reason = reason});
+}
+
+void EndpointMachine::set_capacity(ConnectionRecord& connection, session::Capacity capacity) {
+  connection.capacity = capacity;
+  if (connection.state != ConnectionState::Draining && connection.state != ConnectionState::Closed) {
+    transition(connection, state_for(connection));
+  }
+}
+
+void EndpointMachine::set_held(ConnectionRecord& connection, bool held) {
+  connection.held = held;
+  if (connection.state != ConnectionState::Draining && connection.state != ConnectionState::Closed) {
+    transition(connection, state_for(connection));
+  }
+}
+
+void EndpointMachine::lease_ended(ConnectionRecord& connection, bool reusable, Time now) {
+  now_ = now;
+  assert(connection.leases > 0);
+  --connection.leases;
+  if (connection.state == ConnectionState::Closed) return;
+  if (connection.state == ConnectionState::Draining) {
+    if (connection.leases == 0) close(connection, CloseReason::Drained);
+    return;
+  }
+  if (!reusable) {
+    if (connection.leases == 0) return close(connection, CloseReason::Broken);
+    return drain(connection, CloseReason::Broken, now);
+  }
+  if (connection.leases == 0) {
+    connection.idle_since = now;
+    connection.checked_at = now;
+  }
+  transition(connection, state_for(connection));
+  if (connection.state == ConnectionState::Idle) {
+    if (const CloseReason* reason = worn_out(connection, now)) close(connection, *reason);
+  }
+  check_invariants();
+}
+
+void EndpointMachine::check_done(ConnectionRecord& connection, bool passed, Time now) {
+  now_ = now;
+  if (connection.state == ConnectionState::Closed) return;
+  assert(connection.checking);
+  if (!passed) return close(connection, CloseReason::Stale);
+  connection.checking = false;
+  --checking_;
+  connection.checked_at = now;
+  transition(connection, state_for(connection));
+}
+
+void EndpointMachine::dead(ConnectionRecord& connection, CloseReason reason) {
+  if (connection.state != ConnectionState::Closed) close(connection, reason);
+}
+
+void EndpointMachine::drain(ConnectionRecord& connection, CloseReason reason, Time now) {
+  now_ = now;
+  if (connection.state == ConnectionState::Draining || connection.state == ConnectionState::Closed) return;
+  if (connection.leases == 0) return close(connection, reason);
+  connection.drain_deadline = deadline_after(now, limits_.drain_timeout);
+  transition(connection, ConnectionState::Draining);
+  if (counts_.draining > limits_.max_draining && !shutting_down_) close(*draining_.front(), CloseReason::DrainLimit);
+  check_invariants();
+}
+
+// Why an idle connection must not be lent again, or nullptr.
+const CloseReason* EndpointMachine::worn_out(const ConnectionRecord& connection, Time now) const {
+  static constexpr CloseReason kAge = CloseReason::Age;
+  static constexpr CloseReason kIdle = CloseReason::Idle;
+  static constexpr CloseReason kUses = CloseReason::Uses;
+  if (now >= connection.retire_at) return &kAge;
+  if (limits_.max_uses > 0 && connection.uses >= static_cast<uint64_t>(limits_.max_uses)) return &kUses;
+  // A connection that was just dialed is worth one lease even where none are kept.
+  if (connection.uses > 0 || limits_.idle_timeout > 0) {
+    if (now >= deadline_after(connection.idle_since, limits_.idle_timeout)) return &kIdle;
+  }
+  return nullptr;
+}
+
+// --- dispatch ------------------------------------------------------------------------------------
+
+ConnectionRecord* EndpointMachine::pick(Time now) {
+  // A running connection with room below its soft limit first: fewer connections stay busy, the rest can retire.
+  ConnectionRecord* best = nullptr;
+  for (ConnectionRecord* c = active_.front(); c != nullptr; c = active_.next(*c)) {
+    if (c->leases < c->capacity.soft && (best == nullptr || c->leases < best->leases)) best = c;
+  }
+  if (best != nullptr) return best;
+  while (ConnectionRecord* c = idle_.front()) {  // newest first: it is the least likely to be stale
+    if (const CloseReason* reason = worn_out(*c, now)) {
+      close(*c, *reason);
+      continue;
+    }
+    if (!environment_.usable(*c)) {
+      close(*c, CloseReason::Stale);
+      continue;
+    }
+    if (limits_.check_after != kNever && now - c->checked_at >= limits_.check_after) {
+      c->checking = true;
+      ++checking_;
+      transition(*c, ConnectionState::Held);
+      actions_.push_back({.kind = Action::Kind::Check, .connection = c});
+      if (checking_ >= counts_.waiters) return nullptr;
+      continue;
+    }
+    return c;
+  }
+  return active_.front();
+}
+
+void EndpointMachine::grant(WaiterRecord& waiter, ConnectionRecord& connection, Time now) {
+  unlink(waiter);
+  ++connection.leases;
+  ++connection.uses;
+  connection.checked_at = now;
+  transition(connection, state_for(connection));
+  actions_.push_back({.kind = Action::Kind::Grant, .waiter = &waiter, .connection = &connection});
+}
+
+void EndpointMachine::dispatch(Time now) {
+  now_ = now;
+  if (shutting_down_) return;
+  while (counts_.waiters > checking_) {
+    ConnectionRecord* connection = pick(now);
+    if (connection == nullptr) break;
+    grant(*waiters_.front(), *connection, now);
+  }
+  start_dials(now);
+  fail_overdue(now);
+  check_invariants();
+}
+
+// Waiters whose time in the queue ended while something covered them, and nothing does any more.
+void EndpointMachine::fail_overdue(Time now) {
+  if (!overdue_) return;
+  overdue_ = false;
+  int64_t covered = covering();
+  for (WaiterRecord* w = waiters_.front(); w != nullptr;) {
+    WaiterRecord* next = waiters_.next(*w);
+    if (now >= w->queue_deadline) {
+      if (covered > 0) {
+        overdue_ = true;
+      } else {
+        fail_waiter(*w, Status::E_QUEUE_TIMEOUT);
+      }
+    }
+    if (covered > 0) --covered;
+    w = next;
+  }
+}
+
+void EndpointMachine::on_timer(Time now) {
+  now_ = now;
+  timers_.fire_due(now);
+}
+
+void EndpointMachine::shut_down(Time deadline, Time now) {
+  now_ = now;
+  shutting_down_ = true;
+  permit_wanted_ = false;
+  redial_timer_.cancel();
+  while (WaiterRecord* waiter = waiters_.front()) fail_waiter(*waiter, Status::E_CLOSED);
+  while (ConnectionRecord* c = idle_.front()) close(*c, CloseReason::Shutdown);
+  for (Connections* list : {&active_, &full_, &held_}) {
+    while (ConnectionRecord* c = list->front()) drain(*c, CloseReason::Shutdown, now);
+  }
+  for (ConnectionRecord* c = draining_.front(); c != nullptr;) {
+    ConnectionRecord* next = draining_.next(*c);
+    c->drain_deadline = std::min(c->drain_deadline, deadline);
+    if (c->drain_deadline <= now) {
+      close(*c, CloseReason::Shutdown);
+    } else {
+      arm_connection(*c);
+    }
+    c = next;
+  }
+  if (!dials_.empty()) actions_.push_back({.kind = Action::Kind::AbortDials});
+}
+
+void EndpointMachine::check_invariants() const {
+  assert(counts_.idle >= 0 && counts_.active >= 0 && counts_.full >= 0 && counts_.held >= 0);
+  assert(counts_.dialing == static_cast<int64_t>(dials_.size()));
+  assert(counts_.open() + counts_.dialing <= limits_.max_connections);
+  assert(counts_.waiters >= 0 && counts_.draining >= 0 && checking_ >= 0);
+}
+
+}  // namespace conpool::pool

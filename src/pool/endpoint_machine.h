@@ -1,0 +1,231 @@
+// EndpointMachine: the accounts of one endpoint. Who waits, what is open, what is dialed, who gets what. Pure.
+//
+// Vocabulary. A connection has `capacity` places and `leases` taken ones. Waiters wait in the order of their arrival.
+// A dial is started for the first waiter that has none; its connection goes to whoever is first when it arrives. A
+// waiter is covered while, counted from the front, there is a dial (or a check) under way for it.
+//
+// Invariants, asserted after every event: open = idle + active + full + held; open + dialing ≤ the limit; draining
+// connections lie outside it. Each open or dialing connection holds one permit of the pool's total limit.
+//
+// Failed dials. A failed dial fails the waiters that were present at its start and that nothing covers any more, unless
+// an open connection may still come back to them; a new dial for those that stay waits for the redial delay.
+//
+// Lifecycle: events change state and append actions; the driver runs the actions afterwards, in order. Grants and dials
+// are decided in dispatch(), which the driver calls at the end of a turn in which anything happened.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/list.h"
+#include "base/rng.h"
+#include "base/status.h"
+#include "base/time.h"
+#include "base/timer.h"
+#include "session/session.h"
+
+namespace conpool::pool {
+
+struct WaiterTag {};
+struct ConnectionTag {};
+
+// An op that waits. Owned by the driver; in the machine from add_waiter until it is granted, failed or removed.
+struct WaiterRecord : ListNode<WaiterTag> {
+  uint64_t number = 0;         // order of arrival
+  Time arrived = 0;
+  Time queue_deadline = kNever;  // for a waiter that nothing covers
+  Time dial_deadline = kNever;   // for a waiter that is covered
+  Time total_deadline = kNever;
+  uint64_t dial = 0;             // the dial under way that was started for it
+  Time redial_at = 0;            // no new dial for it before
+  Timer timer;
+};
+
+enum class ConnectionState : uint8_t {
+  New,       // not yet in the accounts
+  Idle,      // open, no lease
+  Active,    // open, leases, and places left
+  Full,      // open, no place left (or none given now)
+  Held,      // open, no new lease until a question to the peer is answered
+  Draining,  // no new leases ever; running ones go on
+  Closed,    // out of the accounts
+};
+
+// Owned by the driver.
+struct ConnectionRecord : ListNode<ConnectionTag> {
+  ConnectionState state = ConnectionState::New;
+  session::Capacity capacity;
+  uint32_t leases = 0;
+  bool held = false;
+  bool checking = false;        // held by the active check
+  Time opened = 0;
+  Time retire_at = kNever;      // its age limit
+  Time idle_since = 0;
+  Time checked_at = 0;          // last use or passed check
+  Time drain_deadline = kNever;
+  uint64_t uses = 0;
+  Timer timer;
+};
+
+struct MachineLimits {
+  int64_t max_connections = 16;
+  int64_t max_waiters = 1024;
+  int64_t max_draining = 16;
+  int64_t min_idle = 0;
+  Nanos idle_timeout = 55 * kSecond;
+  Nanos max_age = 10 * kMinute;  // 0 = unlimited
+  int64_t age_jitter = 10;       // percent
+  int64_t max_uses = 0;          // 0 = unlimited
+  Nanos drain_timeout = 30 * kSecond;
+  Nanos check_after = kNever;    // kNever = no active check
+};
+
+// Delay before a dial is started again for waiters that stayed after a failed one, and for warming.
+inline constexpr Nanos kRedialDelay = 250 * kMillisecond;
+inline constexpr Nanos kRedialDelayMax = 30 * kSecond;
+
+enum class CloseReason : uint8_t { Idle, Age, Uses, Stale, Broken, Dead, Drained, DrainTimeout, DrainLimit, Evicted, Vanished, Shutdown };
+
+struct Action {
+  enum class Kind : uint8_t {
+    Grant,      // waiter gets a place on connection
+    StartDial,  // dial; waiter is its sponsor, or null for warming
+    AbortDials,
+    Check,      // ask connection the active check's question, then call check_done
+    FailWaiter, // status; with dial != 0: by the failure of that dial
+    Close,      // connection; abort tells whether to reset
+  };
+  Kind kind;
+  WaiterRecord* waiter = nullptr;
+  ConnectionRecord* connection = nullptr;
+  uint64_t dial = 0;
+  Status status = Status::OK;
+  CloseReason reason = CloseReason::Idle;
+};
+
+// What the machine asks of its surroundings while it decides. Answers at once; calls nothing back.
+class Environment {
+ public:
+  virtual bool take_permit() = 0;
+  virtual void return_permit() = 0;
+  // Whether an idle connection shows no sign of death or unread bytes.
+  virtual bool usable(ConnectionRecord& connection) = 0;
+
+ protected:
+  ~Environment() = default;
+};
+
+struct MachineCounts {
+  int64_t idle = 0;
+  int64_t active = 0;
+  int64_t full = 0;
+  int64_t held = 0;
+  int64_t dialing = 0;
+  int64_t draining = 0;
+  int64_t waiters = 0;
+  int64_t open() const { return idle + active + full + held; }
+};
+
+class EndpointMachine {
+ public:
+  EndpointMachine(const MachineLimits& limits, Environment& environment, uint64_t seed);
+  EndpointMachine(const EndpointMachine&) = delete;
+  EndpointMachine& operator=(const EndpointMachine&) = delete;
+
+  // --- waiters. Deadlines are set by the driver before.
+  void add_waiter(WaiterRecord& waiter, Time now);
+  // A waiter whose lease ended as not processed goes back to its first position.
+  void requeue(WaiterRecord& waiter, Time now);
+  void remove_waiter(WaiterRecord& waiter);
+
+  // --- dials
+  void dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity, Time now);
+  // `closed`: it was aborted; no waiter fails by it.
+  void dial_failed(uint64_t dial, Time now);
+
+  // --- connections
+  void set_capacity(ConnectionRecord& connection, session::Capacity capacity);
+  void set_held(ConnectionRecord& connection, bool held);
+  void lease_ended(ConnectionRecord& connection, bool reusable, Time now);
+  void check_done(ConnectionRecord& connection, bool passed, Time now);
+  // The transport is gone, or must go.
+  void dead(ConnectionRecord& connection, CloseReason reason);
+  // No new leases; closes at once when it has none.
+  void drain(ConnectionRecord& connection, CloseReason reason, Time now);
+
+  // --- the pool's total limit
+  bool wants_permit() const { return permit_wanted_; }
+  ConnectionRecord* longest_idle() { return idle_.back(); }
+
+  // --- time and turns
+  // Decides grants, checks and dials. Call at a turn's end after any event, after a timer, and when a permit is free.
+  void dispatch(Time now);
+  void on_timer(Time now);
+  Time next_deadline() const { return timers_.earliest(); }
+
+  // No new waiters; fails the waiting ones; closes idle connections; the rest drains until `deadline`.
+  void shut_down(Time deadline, Time now);
+  bool shutting_down() const { return shutting_down_; }
+  bool empty() const { return counts_.open() + counts_.dialing + counts_.draining + counts_.waiters == 0; }
+
+  const MachineCounts& counts() const { return counts_; }
+  // Actions collected since the last call. The buffer is reused: run them before the next event.
+  std::vector<Action>& actions() { return actions_; }
+  bool covers(const WaiterRecord& waiter);  // a dial or a check is under way for it
+
+ private:
+  struct Dial {
+    uint64_t id;
+    Time started;
+    WaiterRecord* sponsor;
+  };
+  using Connections = List<ConnectionRecord, ConnectionTag>;
+
+  void transition(ConnectionRecord& connection, ConnectionState next);
+  ConnectionState state_for(const ConnectionRecord& connection) const;
+  int64_t* count_of(ConnectionState state);
+  Connections* list_of(ConnectionState state);
+  void close(ConnectionRecord& connection, CloseReason reason);
+  void grant(WaiterRecord& waiter, ConnectionRecord& connection, Time now);
+  ConnectionRecord* pick(Time now);
+  CloseReason const* worn_out(const ConnectionRecord& connection, Time now) const;
+  void start_dials(Time now);
+  void fail_overdue(Time now);
+  bool start_dial(WaiterRecord* sponsor, Time now);
+  void arm_connection(ConnectionRecord& connection);
+  void on_connection_timer(ConnectionRecord& connection);
+  void enter(WaiterRecord& waiter);
+  void on_waiter_timer(WaiterRecord& waiter);
+  void fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial = 0);
+  void unlink(WaiterRecord& waiter);
+  int64_t covering() const { return counts_.dialing + checking_; }
+  void check_invariants() const;
+
+  const MachineLimits limits_;
+  Environment& environment_;
+  Rng rng_;
+  TimerQueue timers_;
+  Time now_ = 0;
+  Timer redial_timer_;  // only wakes the driver: dispatch does the rest
+
+  List<WaiterRecord, WaiterTag> waiters_;
+  Connections idle_;  // newest first
+  Connections active_;
+  Connections full_;
+  Connections held_;
+  Connections draining_;  // oldest first
+  std::vector<Dial> dials_;
+  MachineCounts counts_;
+  int64_t checking_ = 0;
+
+  uint64_t next_dial_ = 1;
+  uint64_t next_waiter_ = 1;
+  uint32_t failed_in_a_row_ = 0;
+  Time warm_at_ = 0;
+  bool permit_wanted_ = false;
+  bool overdue_ = false;  // some waiter's queue deadline passed while it was covered
+  bool shutting_down_ = false;
+  std::vector<Action> actions_;
+};
+
+}  // namespace conpool::pool
