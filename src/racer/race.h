@@ -162,26 +162,26 @@ class Race {
   };
   void transition(State to);
   void step(Time now);
-  bool expire(Time now);
+  void expire(Time now);
   void lead_next(Time now);
   void begin_tls(Time now, AttemptRecord& attempt);
+  bool is_delayed() const;
   bool may_start(Time now) const;
   bool can_start() const;
-  bool start_one(Time now);
+  void start_one(Time now);
   void fail_attempt(Time now, AttemptRecord& attempt, Failure failure);
+  void conclude_if_exhausted(Time now);
   void win(Time now, AttemptRecord& attempt);
   void end_failed(Time now, Failure failure, Phase phase, AttemptId id);
   void close_others(Time now, const AttemptRecord* winner, const Failure& reason);
-  void conclude_if_exhausted(Time now);
-  void answered(Time now, Family family);
   void arm();
   Nanos delay_of(const Candidate& candidate) const;
   Family preferred() const;
   Awaited& awaited(Family family) { return awaited_[family == Family::V6 ? 0 : 1]; }
   const Awaited& awaited(Family family) const { return awaited_[family == Family::V6 ? 0 : 1]; }
   AttemptRecord* live(AttemptId id);
-  AttemptRecord* oldest_connecting();
-  const AttemptRecord* first_standby() const;
+  AttemptId oldest_connecting() const;  // 0 = none
+  AttemptRecord* first_standby();
 
   RaceOptions options_;
   State state_ = State::Created;
