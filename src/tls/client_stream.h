@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tls/context.h"
 #include "tls/session_cache.h"
@@ -22,6 +23,9 @@ struct ClientConfig {
   std::shared_ptr<SessionCache> sessions;
   std::unique_ptr<Hop> hop;  // run first; may be null
 };
+
+// Gives a client context the callbacks for verification and new sessions.
+void install_client_verbs(SSL_CTX* context, bool insecure);
 
 // The name as it is verified: without the trailing dot and brackets. `literal` tells whether it is
 // an IP address.
@@ -46,18 +50,19 @@ class ClientStream final : public TlsStream {
   Result<void> set_identity();
   void offer_ticket();
   Result<void> accept_handshake() override;
-  Result<void> recheck_resumed();
+  Result<void> recheck();
   Failure explain(Failure failure) override;
   void out_of_memory() override { config_.context->spoil(); }
   bool on_verified(bool ok, X509_STORE_CTX* store);
   bool on_session(ssl_session_st* session);
+  void keep_sessions();
 
   ClientConfig config_;
   std::string name_;  // without the trailing dot
   bool literal_ = false;
-  std::string key_;  // the caller's key with what this stream knows itself
-  bool new_session_ = false;
-  int64_t verify_error_ = 0;  // the first one
+  std::string key_;                // the caller's key with what this stream knows itself
+  std::vector<SessionPtr> fresh_;  // sessions that came before the handshake was accepted
+  int64_t verify_error_ = 0;       // the first one
   std::string verify_detail_;
 };
 

@@ -47,6 +47,7 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   Library& library() const { return *library_; }
+  const std::shared_ptr<Library>& library_pointer() const { return library_; }
   SSL_CTX* native() const { return context_; }
   bool insecure() const { return insecure_; }
   bool resumption() const { return resumption_; }

@@ -43,7 +43,6 @@ class Library {
   OSSL_LIB_CTX* context_ = nullptr;
   OSSL_PROVIDER* default_provider_ = nullptr;
   OSSL_PROVIDER* seeded_provider_ = nullptr;
-  bool leaked_ = false;
   bool seeded_ = false;
   int64_t unix_time_ = 0;
 };

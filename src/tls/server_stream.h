@@ -52,8 +52,7 @@ class ServerStream final : public TlsStream {
   static Result<std::unique_ptr<ServerStream>> make(io::Loop& loop,
                                                     std::unique_ptr<io::Stream> lower,
                                                     std::shared_ptr<ServerContext> context);
-  // TLS without a first flight of our own: bytes of the client that were read before (a hop's
-  // remainder) cannot be given; a hop's owner reads exactly its own bytes.
+  ~ServerStream() override;
   ServerContext& context() { return *context_; }
 
  private:

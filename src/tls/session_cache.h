@@ -13,6 +13,7 @@
 
 #include "base/address.h"
 #include "base/time.h"
+#include "tls/library.h"
 
 struct ssl_session_st;  // OpenSSL's SSL_SESSION
 
@@ -37,7 +38,9 @@ struct TicketFields {
 // An opaque string that differs whenever a field differs.
 std::string ticket_key(const TicketFields& fields);
 
+// A session's certificates are objects of its library, which therefore outlives it.
 struct SessionDeleter {
+  std::shared_ptr<Library> library = nullptr;
   void operator()(ssl_session_st* session) const noexcept;
 };
 using SessionPtr = std::unique_ptr<ssl_session_st, SessionDeleter>;

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "io/loop.h"
 #include "io/stream.h"
+#include "tls/bio.h"
 #include "tls/context.h"
 #include "tls/facts.h"
 #include "tls/hop.h"
@@ -25,7 +26,7 @@ namespace conpool::tls {
 // call into OpenSSL, or inside a call of the owner: what becomes due there is deferred.
 //
 // Lifecycle: Hop? → Handshake → Open → Closed | Failed. Each direction of Open ends on its own.
-class TlsStream : public io::Stream, protected io::StreamHandler {
+class TlsStream : public io::Stream, protected io::StreamHandler, private BioEnd {
  public:
   static constexpr size_t kMaxHeld = 64 * 1024;       // ciphertext held for the lower stream
   static constexpr size_t kMaxOwnOutput = 32 * 1024;  // beside it, for answers OpenSSL makes itself
@@ -76,6 +77,8 @@ class TlsStream : public io::Stream, protected io::StreamHandler {
   // An allocation failed inside OpenSSL.
   virtual void out_of_memory() {}
 
+  // Subclasses call it in their destructors, while what the SSL object refers to is alive.
+  void free_ssl();
   io::Loop& loop() { return loop_; }
   State state() const { return state_; }
 
@@ -87,25 +90,35 @@ class TlsStream : public io::Stream, protected io::StreamHandler {
   void on_failed(const Failure& failure) override;
 
  private:
-  friend struct BioVerbs;
+  size_t bio_read(char* out, size_t size) override;
+  bool bio_write(const char* data, size_t size) override;
+  void bio_no_memory() noexcept override { no_memory_ = true; }
+
   void transition(State next);
-  void run_hop(Slice data);
+  bool keep_input(Slice data);
+  Result<void> begin_handshake();
+  void run_hop(const Slice& data);
   void run_handshake();
   void finish_handshake();
   // Decrypts and delivers until nothing is left or reading is switched off.
   void process();
+  // One slab's worth; false when nothing more is to be had now.
   bool decrypt_once();
+  bool has_input() const;
   void deliver_end();
   void follow_reading();
   void process_later();
   void flush_later();
   // Hands `out_` down as far as it is accepted; after the last byte the FIN that waits for it.
-  Result<void> push();
+  // True when nothing is held, here or below.
+  Result<bool> push();
   Failure classify(int ssl_error);
-  void report(Failure failure);  // from an event: tells the handler
-  Failure end(Failure failure);  // from a call: the caller gets the failure back
+  void report(const Failure& failure);  // from an event: tells the handler
+  Unexpected end(Failure failure);      // from a call: the caller gets the failure back
   size_t held() const { return out_.size() - out_sent_; }
-  void free_ssl();
+  // Post-handshake messages of the peer that are only half here make OpenSSL refuse to write.
+  void finish_half_message();
+  Result<void> send_end();
 
   io::Loop& loop_;
   std::unique_ptr<io::Stream> lower_;
@@ -127,13 +140,17 @@ class TlsStream : public io::Stream, protected io::StreamHandler {
   bool process_due_ = false;
   bool flush_due_ = false;
   bool owed_writable_ = false;
-  bool sent_end_ = false;     // our close-notify was made
-  bool fin_due_ = false;      // the lower stream's direction ends once `out_` is empty
-  bool lower_ended_ = false;  // the lower stream's EOF was seen
-  bool got_end_ = false;      // the peer's close-notify was seen
-  bool told_end_ = false;     // the owner knows
-  bool overflowed_ = false;   // the peer made OpenSSL answer more than kMaxOwnOutput
-  bool spoiled_ = false;      // OpenSSL reported a fatal error: no further call into it
+  bool sent_end_ = false;      // our close-notify was made
+  bool fin_due_ = false;       // the lower stream's direction ends once `out_` is empty
+  bool lower_ended_ = false;   // the lower stream's EOF was seen
+  bool got_end_ = false;       // the peer's close-notify was seen
+  bool told_end_ = false;      // the owner knows
+  bool overflowed_ = false;    // the peer made OpenSSL answer more than kMaxOwnOutput
+  bool end_due_ = false;       // our close-notify waits for the rest of a peer's message
+  bool lower_full_ = false;    // the lower stream owes us on_writable
+  bool half_message_ = false;  // writing waits for the rest of a peer's message
+  bool no_memory_ = false;     // a callback could not allocate
+  bool broken_ = false;        // OpenSSL reported a fatal error: no further call into it
 
   TlsFacts tls_facts_;
   std::shared_ptr<TlsStream*> self_;  // lets deferred calls notice that the stream is gone
