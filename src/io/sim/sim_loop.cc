@@ -124,7 +124,7 @@ Result<std::unique_ptr<Stream>> SimLoop::connect(const SocketAddress& peer,
   auto refuse = [&](int error) {
     world.note(Note::ConnectFailed, static_cast<uint64_t>(error), 0,
                world.tracing ? peer.text() : std::string());
-    return fail(connect_failure(error));
+    return fail(connect_failure(error, peer.family()));
   };
   if (world.connects_to_fail > 0) {
     --world.connects_to_fail;

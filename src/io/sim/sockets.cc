@@ -39,25 +39,25 @@ void SimStream::read(bool on) {
 void SimStream::wake_if_pending() {
   if (!listening() || failed_) return;
   const End& own = end();
-  const bool connect = !connected_ && own.state == End::State::Open;
-  const bool input = reading_ && connected_ && (own.unread > 0 || (own.fin_received && !eof_told_));
-  if (connect || input || own.state == End::State::Dead ||
-      (want_writable_ && connection_->writable(side_))) {
-    connection_->mark_ready(side_);
-  }
+  const bool dead = own.state == End::State::Dead || !holds_;
+  const bool connect = !connected_ && (dead || own.state == End::State::Open);
+  const bool input =
+      connected_ && reading_ && !eof_told_ && (own.unread > 0 || own.fin_received || dead);
+  const bool room = connected_ && want_writable_ && (dead || connection_->writable(side_));
+  if (connect || input || room) connection_->mark_ready(side_);
 }
 
 Failure SimStream::failure() const {
-  return connected_ ? stream_failure(end().error) : connect_failure(end().error);
+  if (!holds_)
+    return Failure{.status = Status::E_CONNECTION_CLOSED, .detail = "the process was ended"};
+  return connected_ ? stream_failure(end().error)
+                    : connect_failure(end().error, end().peer.family());
 }
 
 Result<size_t> SimStream::writev(std::span<const iovec> parts) {
-  if (closed_) return fail(Status::E_WRONG_STATE, "the stream is closed");
-  assert(!lent_ && !write_ended_);
-  if (end().state == End::State::Dead) {
-    failed_ = true;
-    return fail(failure());
-  }
+  Result<void> usable = check_usable();
+  if (!usable) return fail(usable.error());
+  if (write_ended_) return fail(Status::E_WRONG_STATE, "the sending direction was ended");
   size_t offered = 0;
   for (const iovec& part : parts)
     offered += part.iov_len;
@@ -66,23 +66,32 @@ Result<size_t> SimStream::writev(std::span<const iovec> parts) {
   return accepted;
 }
 
+Result<void> SimStream::check_usable() {
+  if (closed_ || failed_) return fail(Status::E_CLOSED, "the stream is closed");
+  if (lent_) return fail(Status::E_WRONG_STATE, "the stream is lent");
+  if (end().state != End::State::Dead && holds_) return {};
+  failed_ = true;
+  const Failure cause = failure();
+  let_go(false);
+  return fail(cause);
+}
+
 Result<void> SimStream::shutdown_write() {
-  if (closed_) return fail(Status::E_WRONG_STATE, "the stream is closed");
-  if (end().state == End::State::Dead) {
-    failed_ = true;
-    return fail(failure());
-  }
+  if (end().state == End::State::SynSent) return fail(Status::E_WRONG_STATE, "not connected yet");
+  Result<void> usable = check_usable();
+  if (!usable || write_ended_) return usable;
   write_ended_ = true;
+  want_writable_ = false;
   connection_->shutdown_write(side_);
   return {};
 }
 
 Peek SimStream::peek() {
-  if (closed_) return Peek::Failed;
+  if (closed_ || failed_ || !holds_) return Peek::Failed;
   const End& own = end();
   if (own.unread > 0) return Peek::Data;
-  if (own.state == End::State::Dead) return Peek::Failed;
-  return own.fin_received ? Peek::Eof : Peek::Quiet;
+  if (own.fin_received) return Peek::Eof;
+  return own.state == End::State::Dead ? Peek::Failed : Peek::Quiet;
 }
 
 Result<int> SimStream::lend(bool) {
@@ -109,8 +118,13 @@ void SimStream::close(bool abort) {
   if (closed_) return;
   closed_ = true;
   handler_ = nullptr;
-  end().stream = nullptr;
+  let_go(abort);
+}
+
+void SimStream::let_go(bool abort) {
+  if (!std::exchange(live_, false)) return;
   --(side_ == kClient ? world_->live.client_streams : world_->live.server_streams);
+  end().stream = nullptr;
   if (holds_) connection_->release(side_, abort);
 }
 
@@ -119,53 +133,48 @@ void SimStream::taken_away() {
   connection_->mark_ready(side_);
 }
 
+// As one poll event in the real world: connect, or one read, or a failure; then room to write.
 void SimStream::dispatch() {
   if (!listening() || failed_) return;
-  if (!connected_ && end().state == End::State::Open) {
-    connected_ = true;
-    handler_->on_connected();
+  const bool dead = end().state == End::State::Dead || !holds_;
+  if (!connected_) {
+    if (dead) {
+      tell_failure();
+    } else if (end().state == End::State::Open) {
+      connected_ = true;
+      handler_->on_connected();
+    }
+  } else {
+    if (reading_) tell_input(dead);
+    if (!listening() || failed_) return;
+    // A broken stream counts as writable: the next writev tells why.
+    if (want_writable_ && (dead || connection_->writable(side_))) {
+      want_writable_ = false;
+      handler_->on_writable();
+    }
   }
-  if (connected_) tell_data();
-  if (!listening() || failed_) return;
-  if (connected_ && reading_ && end().unread == 0 && end().fin_received && !eof_told_) {
-    eof_told_ = true;
-    handler_->on_eof();
-  }
-  tell_failure();
-  if (!listening() || failed_) return;
-  if (want_writable_ && connection_->writable(side_)) {
-    want_writable_ = false;
-    handler_->on_writable();
-  }
+  wake_if_pending();
 }
 
-void SimStream::tell_data() {
-  while (listening() && !failed_ && reading_ && end().unread > 0) {
+void SimStream::tell_input(bool dead) {
+  if (end().unread > 0) {
     const size_t waiting = std::min(end().unread, Slab::kSize);
-    Slice piece = connection_->read(side_, connection_->piece_size(side_, waiting));
-    const bool rest = piece.size() < waiting;
-    if (rest) connection_->mark_ready(side_);
-    handler_->on_data(std::move(piece));
-    if (rest) return;
+    handler_->on_data(connection_->read(side_, connection_->piece_size(side_, waiting)));
+  } else if (end().fin_received) {
+    if (!std::exchange(eof_told_, true)) handler_->on_eof();
+  } else if (dead) {
+    tell_failure();
   }
 }
 
-// After the bytes that came before it; those nobody wants to read now keep it back.
 void SimStream::tell_failure() {
-  if (!listening() || failed_) return;
-  if (!holds_) {
-    failed_ = true;
-    handler_->on_failed(
-        Failure{.status = Status::E_CONNECTION_CLOSED, .detail = "the process was ended"});
-    return;
-  }
-  if (end().state != End::State::Dead || end().unread > 0) return;
   failed_ = true;
-  handler_->on_failed(failure());
+  const Failure cause = failure();
+  let_go(false);
+  handler_->on_failed(cause);
 }
 
-// --- listener
-// -------------------------------------------------------------------------------------
+// --- listener --------------------------------------------------------------------------
 
 SimListener::SimListener(std::shared_ptr<World> world, const SocketAddress& address,
                          ListenHandler* handler)
@@ -209,8 +218,7 @@ SimListener* find_listener(World& world, const SocketAddress& address) {
   return found == world.listeners.end() ? nullptr : found->second;
 }
 
-// --- lent
-// -----------------------------------------------------------------------------------------
+// --- lent ------------------------------------------------------------------------------
 
 size_t SimSocketImpl::write(std::string_view bytes) {
   if (closed_) return 0;

@@ -33,9 +33,11 @@ class SimStream final : public Stream {
   const End& end() const { return connection_->end(side_); }
   bool listening() const { return handler_ != nullptr && !closed_ && !lent_; }
   void wake_if_pending();
-  void tell_data();
+  void tell_input(bool dead);
+  Result<void> check_usable();
   void tell_failure();
   Failure failure() const;
+  void let_go(bool abort);  // of the descriptor: closed or failed
 
   std::shared_ptr<World> world_;
   std::shared_ptr<Connection> connection_;
@@ -48,7 +50,8 @@ class SimStream final : public Stream {
   bool want_writable_ = false;
   bool write_ended_ = false;
   bool lent_ = false;
-  bool holds_ = true;
+  bool holds_ = true;  // false when the process was taken away
+  bool live_ = true;
   bool closed_ = false;
 };
 

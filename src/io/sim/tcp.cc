@@ -86,8 +86,7 @@ Time Connection::arrival(Side from, size_t size) {
   return end.last_arrival;
 }
 
-// --- the handshake
-// --------------------------------------------------------------------------------
+// --- the handshake ---------------------------------------------------------------------
 
 void Connection::start() {
   touch();
@@ -201,8 +200,7 @@ void Connection::ack_arrives(bool stall) {
   if (listener != nullptr) listener->accept(shared_from_this());
 }
 
-// --- calls of the holders
-// -------------------------------------------------------------------------
+// --- calls of the holders --------------------------------------------------------------
 
 size_t Connection::room(Side side) {
   const size_t buffer = rule().host.send_buffer;
@@ -329,8 +327,7 @@ size_t Connection::piece_size(Side side, size_t waiting) {
          static_cast<size_t>(Rng(choice(side, pieces_[side]++, kChoosePiece)).up_to(waiting - 1));
 }
 
-// --- packets
-// --------------------------------------------------------------------------------------
+// --- packets ---------------------------------------------------------------------------
 
 void Connection::pump(Side from) {
   End& end = ends_[from];
@@ -491,8 +488,7 @@ void Connection::die(Side side, int error) {
   mark_ready(side);
 }
 
-// --- clocks
-// ---------------------------------------------------------------------------------------
+// --- clocks ----------------------------------------------------------------------------
 
 void Connection::watch_user_timeout(Side side) {
   End& end = ends_[side];

@@ -184,7 +184,7 @@ Result<SocketAddress> World::source_for(const SocketAddress& peer) const {
     if (best == nullptr || rule.place.weight() >= best->place.weight()) best = &rule;
   }
   if (best != nullptr) {
-    if (!best->route) return fail(connect_failure(ENETUNREACH));
+    if (!best->route) return fail(connect_failure(ENETUNREACH, peer.family()));
     return best->source;
   }
   if (peer.family() == Family::Unix) return SocketAddress::unix_path("");
@@ -226,7 +226,8 @@ void World::note(Note what, uint64_t subject, uint64_t value, std::string_view t
   trace += '\n';
 }
 
-Failure connect_failure(int error) {
+// The same statuses as in the real world.
+Failure connect_failure(int error, Family family) {
   Status status = Status::E_CONNECT_FAILED;
   switch (error) {
     case ECONNREFUSED:
@@ -240,6 +241,11 @@ Failure connect_failure(int error) {
     case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
       status = Status::E_CONNECT_UNREACHABLE;
+      break;
+    case EINVAL:
+    case EACCES:
+    case EPERM:
+      if (family != Family::Unix) status = Status::E_CONNECT_UNREACHABLE;
       break;
     case ETIMEDOUT:
       status = Status::E_CONNECT_TIMEOUT;
@@ -259,9 +265,10 @@ Failure connect_failure(int error) {
 }
 
 Failure stream_failure(int error) {
-  const bool reset = error == ECONNRESET || error == EPIPE;
-  return Failure{.status = reset ? Status::E_CONNECTION_RESET : Status::E_CONNECTION_FAILED,
-                 .os_error = error};
+  Failure failure{.status = Status::E_CONNECTION_FAILED, .os_error = error};
+  if (error == ECONNRESET) failure.status = Status::E_CONNECTION_RESET;
+  if (error == EPIPE) failure.status = Status::E_CONNECTION_CLOSED;
+  return failure;
 }
 
 }  // namespace conpool::io::sim

@@ -165,7 +165,7 @@ class World {
 };
 
 // The status for an errno while connecting, and on an established connection.
-Failure connect_failure(int error);
+Failure connect_failure(int error, Family family);
 Failure stream_failure(int error);
 
 }  // namespace conpool::io::sim
