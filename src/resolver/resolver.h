@@ -12,6 +12,7 @@
 #include "base/name.h"
 #include "base/settings.h"
 #include "io/loop.h"
+#include "resolver/answer.h"
 #include "resolver/cache.h"
 
 namespace conpool::resolver {
@@ -26,18 +27,6 @@ struct LookupOptions {
 
   // From resolve_timeout, resolve_retries, dns.timeout and race.family.
   static LookupOptions from(const Values& values);
-};
-
-// What is known about one family of a name.
-struct FamilyAnswer {
-  // Addresses with port 0, never an empty set; or why there are none.
-  Result<std::vector<SocketAddress>> addresses = fail(Status::E_INTERNAL);
-  Time expires = 0;  // until when the answer holds; kNever for hosts file, localhost and literals
-  bool from_cache = false;  // no query was needed for it
-  bool stale = false;       // past its TTL (RFC 8767), or of a name marked as suspect
-  std::string name;         // the absolute name asked for: one of the search list's expansions
-  // Queries made on the wire since the lookup began, with times since the lookup's start.
-  std::vector<Attempt> attempts;
 };
 
 class LookupHandler {
