@@ -193,8 +193,12 @@ void Op::finish(Status status, Object* object, uint64_t value0, uint64_t value1,
     queue_->finish(*this);
     return;
   }
-  // The exchange is the last access: a waiter that sees kDone frees the slot.
-  uint32_t before = outcome_.exchange(kDone, kBoth);
+  // The exchange is the last access: a waiter that sees kDone frees the slot. kDetached stays, so
+  // that a second detach(), which may have pinned the slot before we release it, does not take the
+  // op for its own.
+  uint32_t before = outcome_.load(kAcquire);
+  while (before != kDetached && !outcome_.compare_exchange_weak(before, kDone, kBoth, kAcquire)) {
+  }
   if (before == kAsleep) futex_wake(outcome_);
   if (before == kDetached) {
     if (object != nullptr) object->dispose();
