@@ -236,8 +236,8 @@ UvExchange::Outcome DnsChannel::outcome_of(int status, const unsigned char* answ
 
 void DnsChannel::process(ares_socket_t readable, ares_socket_t writable) {
   ares_process_fd(channel_, readable, writable);
-  closed_sockets_.clear();
   arm_timer();
+  closed_sockets_.clear();  // last: the caller may be one of them
 }
 
 void DnsChannel::arm_timer() {
@@ -255,13 +255,12 @@ void DnsChannel::arm_timer() {
 // --- its sockets ------------------------------------------------------------------------------
 
 void DnsChannel::Socket::on_poll(int status, int events) {
-  if (status < 0) events = UV_READABLE | UV_WRITABLE;
-  const int watched = status < 0 ? UV_READABLE : 0;
-  const int fd = fd_;
-  DnsChannel& channel = channel_;
-  if (watched != 0 && poll) poll->watch(watched);  // libuv stopped it; c-ares may not tell us again
-  channel.process((events & UV_READABLE) != 0 ? fd : ARES_SOCKET_BAD,
-                  (events & UV_WRITABLE) != 0 ? fd : ARES_SOCKET_BAD);
+  if (status < 0) {
+    events = UV_READABLE | UV_WRITABLE;
+    poll->watch(wanted);  // libuv has stopped; c-ares does not tell again what it wants
+  }
+  channel_.process((events & UV_READABLE) != 0 ? fd_ : ARES_SOCKET_BAD,
+                   (events & UV_WRITABLE) != 0 ? fd_ : ARES_SOCKET_BAD);
 }
 
 void DnsChannel::Socket::on_poll_thrown(Status) noexcept {
@@ -295,6 +294,7 @@ void DnsChannel::on_socket_state(void* argument, ares_socket_t fd, int readable,
       socket = fresh.get();
       self->sockets_[fd] = std::move(fresh);
     }
+    socket->wanted = events;
     socket->poll->watch(events);
   } catch (...) {
     // Unwatched: the query ends by its timeout.

@@ -73,6 +73,7 @@ class DnsChannel final : public Discardable {
    public:
     Socket(DnsChannel& channel, int fd) : channel_(channel), fd_(fd) {}
     PollHandle::Ptr poll;
+    int wanted = 0;  // what c-ares asked to watch
 
    private:
     void on_poll(int status, int events) override;

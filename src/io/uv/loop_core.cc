@@ -90,6 +90,7 @@ Result<void> UvLoop::open() {
   if (!poll) return fail(std::move(poll).error());
   timer_poll_ = std::move(*poll);
   timer_poll_->watch(UV_READABLE);
+  uv_run(&uv_, UV_RUN_NOWAIT);  // registers both, so that fd() is right before the first turn
   dns_ = std::make_unique<DnsChannels>(*this);
   jobs_ = JobBoard::make(*this);
   return {};
@@ -113,9 +114,9 @@ UvLoop::~UvLoop() {
 void UvLoop::run_turn(Time until) {
   const Turning mark(this);
   set_now(clock_now());
-  take_mail();
+  const bool had_mail = take_mail();
   const Time deadline = std::min(timers().earliest(), until);
-  const bool busy = has_deferred() || deadline <= now();
+  const bool busy = had_mail || has_deferred() || deadline <= now();
   if (!busy) arm_timer_fd(deadline);
   polled_ = false;
   watch_changed_ = false;
@@ -144,10 +145,10 @@ void UvLoop::nudge() {
   uv_async_send(&async_);
 }
 
-void UvLoop::take_mail() {
-  const bool from_inside = std::exchange(mail_from_inside_, false);
-  if (!from_inside) return;
+bool UvLoop::take_mail() {
+  if (!std::exchange(mail_from_inside_, false)) return false;
   run_wake_handler();
+  return true;
 }
 
 void UvLoop::on_async(uv_async_t* async) noexcept {

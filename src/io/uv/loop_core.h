@@ -107,7 +107,7 @@ class UvLoop final : public Loop, private PollOwner {
   void on_poll(int status, int events) override;  // of the timerfd
   void on_poll_thrown(Status status) noexcept override;
   static void on_async(uv_async_t* async) noexcept;
-  void take_mail();
+  bool take_mail();  // of this thread: true when there was some
   void arm_timer_fd(Time deadline);
   void publish_readiness();
 
