@@ -79,8 +79,11 @@ class AddressHealth {
   void slow_ended();               // that attempt ended without blame
   void connected(Time now);        // TCP answered: proof
   void succeeded();                // ready for use: the weight is 0 again
-  void failed(Time now, Blame blame, const HealthOptions& options, Rng& rng);
-  void flush() { *this = {}; }  // the network changed
+  // An attempt that started at `started` ended badly. Failures of one outage count once: those of
+  // attempts that began before the last counted failure, and those met while the address cools
+  // anyway.
+  void failed(Time now, Time started, Blame blame, const HealthOptions& options, Rng& rng);
+  void flush();  // the network changed
 
  private:
   void transition(State to);
@@ -89,6 +92,7 @@ class AddressHealth {
   uint32_t weight_ = 0;
   uint32_t slow_ = 0;  // running attempts that are slow
   Time cooling_until_ = 0;
+  Time last_blamed_ = -1;
   Time last_connect_ = kNever;
 };
 

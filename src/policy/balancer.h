@@ -14,7 +14,10 @@
 //   its
 //                 class. Every probe_every-th order leaves it out, so that old measurements cannot
 //                 hold for ever (RFC 8305 §4: histories must converge)
-//   paced         an address in a class of several that has no fresh proof that it answers
+//   paced         an address in a class of several that has not answered a connect just now
+//   (kProofLife);
+//                 a black hole is noticed only by the absence of answers, so an old proof proves
+//                 nothing
 //
 // Why a dial may have to wait. Forty parallel dials to four addresses must end with ten connections
 // each, and if one of the four is silent it must not see ten SYNs in the same instant. Both at once
@@ -74,7 +77,7 @@ struct Choice {
 
 class Balancer {
  public:
-  static constexpr uint32_t kUnprovenDials = 2;
+  static constexpr uint32_t kUnprovenDials = 1;
   static constexpr uint32_t kScoutDials = 2;
   static constexpr uint32_t kFamilyLosses = 3;
   static constexpr Nanos kFamilyDemotion = 60 * kSecond;
@@ -158,6 +161,8 @@ class Balancer {
     uint64_t connects = 0;
     uint64_t failures = 0;
     std::vector<Time> unanswered;  // starts of running attempts without an answer, ascending
+
+    void answered(Time started);
   };
   struct OpenAttempt {
     SocketAddress address;
@@ -174,22 +179,24 @@ class Balancer {
   };
   struct Rank;  // the sort key of one address in one order
 
-  Record& record_of(const SocketAddress& address);
   Record* find(const SocketAddress& address);
+  const Record* find(const SocketAddress& address) const;
   Dial* dial(DialToken token);
+  OpenAttempt* attempt(DialToken token, const SocketAddress& address);
   std::vector<Rank> ranked(Time now);
-  Rank rank(Time now, const SocketAddress& address, Record& record, bool use_band, Nanos best,
-            bool may_probe);
-  Nanos best_of_class(uint32_t class_index) const;
-  Time outside_band_at(const Record& record, Nanos best) const;
-  bool must_wait(Time now, const std::vector<Rank>& ranks, Time* retry_at);
-  bool another_healthy(Time now, const Record& record) const;
-  void write_order(Time now, const std::vector<Rank>& ranks, std::vector<Choice>* order);
-  void choose_first(Dial& dial, const std::vector<Rank>& ranks);
+  void classify(Time now, std::vector<Rank>& ranks);
+  void choose_probe(Time now, std::vector<Rank>& ranks);
+  void measure(Time now, std::vector<Rank>& ranks);
+  bool must_wait(Time now, const std::vector<Rank>& ranks, Time* retry_at) const;
+  size_t class_size(uint32_t class_index) const;
+  // When the unanswered time alone puts the address outside its sisters' band.
+  static Time outside_band_at(const Record& record, Nanos best);
+  Nanos best_of_class(uint32_t class_index, const Record* except) const;
+  void write_order(const std::vector<Rank>& ranks, std::vector<Choice>* order) const;
+  void take_first(Dial& dial, const std::vector<Rank>& ranks);
   void drop_first(Time now, Dial& dial);
-  void close_attempt(Time now, Dial& dial, size_t index);
-  void blame(Time now, Dial& dial, size_t index, Blame blame);
-  void count_family(Time now, const Dial& dial, const SocketAddress* winner);
+  void end_attempt(Time now, Dial& dial, const SocketAddress& address, Blame blame);
+  void count_family(Time now, const Dial& dial, const SocketAddress& winner);
   void forget_excess();
 
   BalancerOptions options_;

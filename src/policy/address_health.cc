@@ -1,0 +1,141 @@
+// Health of one address: weights, cooldowns and probes.
+#include "policy/address_health.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "policy/backoff.h"
+
+namespace conpool::policy {
+namespace {
+
+constexpr Nanos kLongestSample = kHour;
+
+uint32_t weight_of(Blame blame) {
+  switch (blame) {
+    case Blame::None:
+      return 0;
+    case Blame::Soft:
+      return 1;
+    case Blame::Failed:
+      return 2;
+    case Blame::Silent:
+      return 4;
+  }
+  return 0;
+}
+
+bool is_legal(AddressHealth::State from, AddressHealth::State to) {
+  using State = AddressHealth::State;
+  switch (from) {
+    case State::Healthy:
+      return to == State::Suspect || to == State::Cooling;
+    case State::Suspect:
+      return to == State::Healthy || to == State::Cooling;
+    case State::Cooling:
+      return to == State::Probing || to == State::Healthy;
+    case State::Probing:
+      return to == State::Healthy || to == State::Cooling;
+  }
+  return false;
+}
+
+}  // namespace
+
+void RoundTrips::add(Nanos sample) {
+  sample = std::clamp<Nanos>(sample, 0, kLongestSample);
+  if (samples_ == 0) {
+    smoothed_ = sample;
+    variation_ = sample / 2;
+  } else {
+    const Nanos error = smoothed_ > sample ? smoothed_ - sample : sample - smoothed_;
+    variation_ = (3 * variation_ + error) / 4;
+    smoothed_ = (7 * smoothed_ + sample) / 8;
+  }
+  if (samples_ < UINT32_MAX) ++samples_;
+}
+
+Nanos RoundTrips::attempt_delay(Nanos least, Nanos most) const {
+  if (samples_ < kSamplesForDelay) return 0;
+  return std::clamp(smoothed_ + 4 * variation_, least, std::max(least, most));
+}
+
+Blame blame_of(const Failure& failure) {
+  switch (failure.status) {
+    case Status::E_CONNECT_TIMEOUT:
+    case Status::E_TLS_TIMEOUT:
+      return Blame::Silent;
+    case Status::E_TLS_CERTIFICATE:
+    case Status::E_TLS_CONFIG:
+    case Status::E_DIAL_TIMEOUT:
+      return Blame::None;
+    default:
+      break;
+  }
+  switch (status_class(static_cast<int32_t>(failure.status))) {
+    case StatusClass::CONNECT:
+    case StatusClass::TLS:
+      return Blame::Failed;
+    default:
+      return Blame::None;
+  }
+}
+
+void AddressHealth::probe_started() {
+  transition(State::Probing);
+}
+
+void AddressHealth::probe_abandoned(Time now) {
+  if (state_ != State::Probing) return;
+  cooling_until_ = now;
+  transition(State::Cooling);
+}
+
+void AddressHealth::slow() {
+  ++slow_;
+  if (state_ == State::Healthy) transition(State::Suspect);
+}
+
+void AddressHealth::slow_ended() {
+  assert(slow_ > 0);
+  --slow_;
+  if (slow_ == 0 && state_ == State::Suspect) transition(State::Healthy);
+}
+
+void AddressHealth::connected(Time now) {
+  last_connect_ = now;
+  if (state_ == State::Suspect) transition(State::Healthy);
+}
+
+void AddressHealth::succeeded() {
+  weight_ = 0;
+  if (state_ != State::Healthy) transition(State::Healthy);
+}
+
+void AddressHealth::failed(Time now, Time started, Blame blame, const HealthOptions& options,
+                           Rng& rng) {
+  if (blame == Blame::None) return;
+  last_connect_ = kNever;  // whatever it proved before, it is no longer so
+  if (started < last_blamed_ || (state_ == State::Cooling && now < cooling_until_)) return;
+  last_blamed_ = now;
+  weight_ = std::min(kMaxWeight, weight_ + weight_of(blame));
+  const uint32_t failures = weight_ / 2;
+  if (failures == 0) return;  // one soft failure tells too little to go last
+  const Nanos cooldown = doubled(options.cooldown, options.cooldown_max, failures);
+  const Nanos spread = cooldown / 5;
+  cooling_until_ = deadline_after(now, cooldown + rng.between(-spread, spread));
+  if (state_ != State::Cooling) transition(State::Cooling);
+}
+
+void AddressHealth::flush() {
+  const uint32_t slow = slow_;  // those attempts still run and end later
+  *this = {};
+  slow_ = slow;
+}
+
+void AddressHealth::transition(State to) {
+  assert(is_legal(state_, to));
+  state_ = to;
+}
+
+}  // namespace conpool::policy
