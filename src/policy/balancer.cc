@@ -17,6 +17,7 @@ struct Balancer::Rank {
   bool probe = false;        // the probe of its address, first in its class
   bool outside_band = false;
   uint64_t turn = 0;  // position by the policy: load, rotation or nothing
+  bool busy = false;  // taking it would mean to wait: its equals go first
   uint64_t tie = 0;
 
   auto key() const {
