@@ -40,8 +40,7 @@ bool count_one_more(std::atomic<int64_t>& in_flight, int64_t limit) {
 
 }  // namespace
 
-// --- beginning and submitting
-// ------------------------------------------------------------------------
+// --- beginning and submitting ----------------------------------------------------------------
 
 Result<Op*> Op::begin(Port& port, Queue* queue, uint32_t kind, uint64_t user_data,
                       std::atomic<int64_t>& in_flight, int64_t limit) {
@@ -99,8 +98,7 @@ uint64_t Op::id() const noexcept {
   return generation_of(state_.load(kRelaxed)) << 32 | (uint64_t{index_} + 1);
 }
 
-// --- cancelling
-// ----------------------------------------------------------------------------------------
+// --- cancelling ------------------------------------------------------------------------------
 
 Status Op::cancel(uint64_t id) noexcept {
   Op* op = slot_of(id);
@@ -139,8 +137,7 @@ bool Op::cancel_requested() const noexcept {
   return (state_.load(kAcquire) & kCancelRequested) != 0;
 }
 
-// --- on the loop
-// -----------------------------------------------------------------------------------------
+// --- on the loop -----------------------------------------------------------------------------
 
 void Op::run_submit(MailNode& node) {
   Op& op = static_cast<Op&>(static_cast<OpSubmitMail&>(node));
@@ -206,8 +203,7 @@ void Op::finish(Status status, Object* object, uint64_t value0, uint64_t value1,
   }
 }
 
-// --- waiting
-// -----------------------------------------------------------------------------------------------
+// --- waiting ---------------------------------------------------------------------------------
 
 Status Op::claim(uint64_t id, Op** out) noexcept {
   Op* op = pin(id);
@@ -307,8 +303,7 @@ void Op::fill_final(conpool_event* event) const noexcept {
   event->value[1] = value_[1];
 }
 
-// --- the life of a slot
-// --------------------------------------------------------------------------------------
+// --- the life of a slot ----------------------------------------------------------------------
 
 Op* Op::pin(uint64_t id) noexcept {
   Op* op = slot_of(id);
@@ -357,8 +352,7 @@ void Op::recycle() noexcept {
   port->unref();
 }
 
-// --- events
-// ----------------------------------------------------------------------------------------------------
+// --- events ----------------------------------------------------------------------------------
 
 void dispose(conpool_event* event) noexcept {
   if (event == nullptr) return;

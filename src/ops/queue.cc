@@ -55,8 +55,7 @@ void Queue::unref() noexcept {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
-// --- from ops
-// --------------------------------------------------------------------------------------------
+// --- from ops --------------------------------------------------------------------------------
 
 bool Queue::join(Op& op) noexcept {
   Lock lock(mutex_);
@@ -110,8 +109,7 @@ void Queue::disposed(Op& op, uint32_t delivery) noexcept {
   unlock_and_wake(lock, wakeup);
 }
 
-// --- under the mutex
-// ---------------------------------------------------------------------------------------
+// --- under the mutex -------------------------------------------------------------------------
 
 // The op has undelivered events, and had none.
 void Queue::arrived_locked(Op& op, Wakeup* wakeup) noexcept {
@@ -216,8 +214,7 @@ void Queue::unlock_and_wake(Lock& lock, const Wakeup& wakeup) noexcept {
   }
 }
 
-// --- consumers
-// -----------------------------------------------------------------------------------------------
+// --- consumers -------------------------------------------------------------------------------
 
 int32_t Queue::next(conpool_event* events, uint32_t capacity, int64_t timeout_ns) noexcept {
   if (events == nullptr || capacity == 0) return static_cast<int32_t>(Status::E_INVALID);
@@ -327,8 +324,7 @@ int32_t Queue::fd() noexcept {
   return fd_;
 }
 
-// --- close
-// -----------------------------------------------------------------------------------------------------
+// --- close -----------------------------------------------------------------------------------
 
 // Unlinks what the op has delivered or not, and moves its events before FINAL to *objects.
 void Queue::discard_locked(Op& op, Object** objects) noexcept {

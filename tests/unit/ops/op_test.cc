@@ -309,7 +309,11 @@ TEST_F(OpTest, WaitIsWokenFromAnotherThreadAndHasRoomForOne) {
   std::thread waiter([&] {
     conpool_event mine{};
     waiting = true;
-    EXPECT_EQ(Op::wait(id, -1, &mine), Status::OK);
+    Status status;
+    do {
+      status = Op::wait(id, -1, &mine);
+    } while (status == Status::E_BUSY);  // the test's own look, below
+    EXPECT_EQ(status, Status::OK);
     EXPECT_EQ(mine.op, id);
   });
   while (!waiting)

@@ -228,8 +228,7 @@ TEST_F(QueueTest, LoopBeginsAnOpAndFinishesItAtOnce) {
   dispose(&events[0]);
 }
 
-// --- the descriptor
-// ----------------------------------------------------------------------------------
+// --- the descriptor --------------------------------------------------------------------------
 
 TEST_F(QueueTest, DescriptorFollowsEveryTransition) {
   int fd = queue->fd();
@@ -281,8 +280,7 @@ TEST_F(QueueTest, DescriptorOfAClosedQueue) {
   EXPECT_TRUE(readable(queue->fd()));
 }
 
-// --- sleeping and waking
-// -------------------------------------------------------------------------------
+// --- sleeping and waking ---------------------------------------------------------------------
 
 TEST_F(QueueTest, TimeoutPasses) {
   Time before = monotonic_now();
@@ -307,6 +305,48 @@ TEST_F(QueueTest, SleeperIsWokenByDispose) {
   op.finish(Status::OK, nullptr);
   std::thread consumer([&] { EXPECT_EQ(queue->next(elsewhere, 16, -1), 1); });
   dispose(&events[0]);
+  consumer.join();
+}
+
+TEST_F(QueueTest, WhoeverLeavesWorkBehindWakesTheNext) {
+  Op& a = run(1);
+  Op& b = run(2);
+  post(a, 1);
+  post(b, 1);
+  ASSERT_EQ(next(), 2);
+  conpool_event first[2] = {events[0], events[1]};
+  a.finish(Status::OK, nullptr);
+  b.finish(Status::OK, nullptr);
+  std::atomic<bool> started{false};
+  std::thread consumer([&] {
+    started = true;
+    EXPECT_EQ(queue->next(elsewhere, 16, -1), 1);
+    EXPECT_EQ(elsewhere[0].user_data, 2u);
+  });
+  // The consumer sleeps by now, most likely; the outcome is the same when it does not.
+  for (int i = 0; !started || i < 1000; ++i)
+    std::this_thread::yield();
+  ASSERT_EQ(next(1), 1);  // releases both, takes one
+  EXPECT_EQ(events[0].user_data, 1u);
+  consumer.join();
+  dispose(&first[0]);
+  dispose(&first[1]);
+}
+
+TEST_F(QueueTest, AConsumerMayFreeItsQueueWhileAnotherSleeps) {
+  Queue* other = *Queue::make(nullptr);
+  std::atomic<bool> started{false};
+  std::thread consumer([&] {
+    conpool_event mine{};
+    other->ref();
+    started = true;
+    other->next(&mine, 1, -1);
+    other->unref();
+  });
+  while (!started)
+    std::this_thread::yield();
+  other->close();
+  other->unref();
   consumer.join();
 }
 
@@ -337,8 +377,7 @@ TEST_F(QueueTest, WakeGivesWayToEvents) {
   EXPECT_EQ(next(1, -1), 0);
 }
 
-// --- close
-// ------------------------------------------------------------------------------------------------
+// --- close -----------------------------------------------------------------------------------
 
 TEST_F(QueueTest, CloseRefusesNewOps) {
   queue->close();
@@ -428,8 +467,7 @@ TEST_F(QueueTest, CancelledByTheCallerFirstKeepsItsReason) {
   EXPECT_EQ(task.last, Status::E_CANCELLED);
 }
 
-// --- caller drive
-// ---------------------------------------------------------------------------------------------
+// --- caller drive ----------------------------------------------------------------------------
 
 struct CallerQueueTest : QueueTest {
   CallerQueueTest() : drive(port) { port.drive = &drive; }
