@@ -1,6 +1,8 @@
 // c-ares as the carrier of single DNS exchanges: one try, one server, raw answers.
 #pragma once
 
+// ares_query is deprecated since 1.28 and works everywhere.
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 #include <map>

@@ -22,6 +22,10 @@ Result<std::unique_ptr<Loop>> make_uv_loop() {
   return uv::UvLoop::make();
 }
 
+void close_uv_loop_in_child(Loop& loop) noexcept {
+  static_cast<uv::UvLoop&>(loop).close_descriptors();
+}
+
 }  // namespace conpool::io
 
 namespace conpool::io::uv {
@@ -192,6 +196,16 @@ int UvLoop::fd() {
 void UvLoop::publish_readiness() {
   arm_timer_fd(timers().earliest());
   if (has_deferred() || mail_from_inside_ || watch_changed_) nudge();
+}
+
+void UvLoop::close_descriptors() noexcept {
+  const auto close_one = [](uv_handle_t* handle, void*) {
+    uv_os_fd_t fd = -1;
+    if (handle->type == UV_POLL && uv_fileno(handle, &fd) == 0) (void)::close(fd);
+  };
+  uv_walk(&uv_, close_one, nullptr);  // streams, listeners, c-ares' sockets and the timer
+  const int epoll = uv_backend_fd(&uv_);
+  if (epoll >= 0) (void)::close(epoll);
 }
 
 uint64_t UvLoop::random_seed() {

@@ -509,6 +509,26 @@ TEST_F(UvStreamTest, NothingLeaksOverManyConnections) {
   EXPECT_EQ(loop_->live_handles(), 1u);
 }
 
+TEST_F(UvStreamTest, AForkedChildLetsGoOfTheSocketsAndTheParentGoesOn) {
+  connect_pair();
+  client_->read(true);
+  server_->read(true);
+  loop_->run_turn(0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const int before = open_descriptors();
+    close_uv_loop_in_child(*loop_);
+    // Both ends, the listener, the timer and the epoll set.
+    _exit(before - open_descriptors() == 5 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  exchange_greetings();
+  server_->close();
+  EXPECT_TRUE(run_until([&] { return at_client_.eof; })) << "no copy holds the connection open";
+}
+
 // Runs `body` in a forked child with few descriptors; its result is the child's exit status.
 template <typename F>
 int in_child(F&& body) {
