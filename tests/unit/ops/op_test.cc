@@ -340,6 +340,22 @@ TEST_F(OpTest, DetachCancelsAndFinishFrees) {
   EXPECT_EQ(port.in_flight, 0);
 }
 
+TEST_F(OpTest, SecondDetachWhileTheFirstIsCarriedOut) {
+  struct Late final : Object {
+    explicit Late(uint64_t op) : id(op) {}
+    void dispose() noexcept override {
+      EXPECT_EQ(Op::detach(id), Status::E_STALE);
+      delete this;
+    }
+    uint64_t id;
+  };
+  task.finish = false;
+  uint64_t id = running();
+  EXPECT_EQ(Op::detach(id), Status::OK);
+  port.drain();
+  last->finish(Status::OK, new Late(id));  // disposed before the slot goes back
+}
+
 TEST_F(OpTest, DetachOfAFinishedOpFreesAtOnce) {
   uint64_t id = running();
   last->finish(Status::OK, new CountedObject(alive));
