@@ -257,6 +257,7 @@ class Parser {
   void decide() {
     if (rcode_ == 0) collect_addresses();
     if (!answer_.addresses.empty()) {
+      answer_.ttl = least_ttl_;
       answer_.failure = Failure{.status = Status::OK};
       return;
     }
@@ -293,7 +294,6 @@ class Parser {
         kept.push_back(address);
       }
     }
-    answer_.ttl = least_ttl_;
   }
 
   SocketAddress address_at(size_t offset) const {
