@@ -11,7 +11,7 @@ A policy holds for one server address, or "*" for those without one, and replace
   drop         "none"; "all"; "answers": what the server sends; "data": what carries bytes or a FIN
   refuse       "none"; "syn": an RST answers each SYN; "data": the first bytes reset both sides;
                "unreachable": ICMP answers each SYN
-  nth          the n-th packet of the address, both directions counted from the policy's start, meets …
+  nth          the n-th packet of the address, both directions counted from its next SYN on, meets …
   nth_fate     … "drop" (default) or "reset" (both sides)
   max_size     larger packets vanish, as at a path MTU black hole; 0 = no limit
   log_data     log packets with data and FINs too
@@ -78,7 +78,8 @@ class Policy:
 
     def fate(self, packet, from_client):
         """ "passed", "dropped", "refused" (to the sender) or "reset" (both sides)."""
-        self.seen += 1
+        if self.seen > 0 or packet.protocol != packets.TCP or packet.kind() == "SYN":
+            self.seen += 1
         moves_data = packet.protocol == packets.TCP and (packet.payload_size > 0 or packet.flags & packets.FIN)
         first_syn = packet.kind() == "SYN"
         if self.nth and self.seen == self.nth:
