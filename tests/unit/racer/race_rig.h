@@ -69,8 +69,8 @@ class RaceRig {
       : clock_(clock), began_(clock.now()), race(options, clock.now()) {}
 
   std::map<SocketAddress, Path> paths;  // absent: the default Path
-  // Told of each action, after it was performed.
-  Callback<void(const Action&)> on_action;
+  // Called after each event, when its actions were performed.
+  Callback<void()> on_change;
 
   void start(std::span<const Candidate> list = {}) {
     race.start(clock_.now(), list);
@@ -180,9 +180,9 @@ inline void RaceRig::perform() {
           });
           break;
       }
-      if (on_action) on_action(action);
     }
   }
+  if (on_change) on_change();
 }
 
 inline void RaceRig::connect(AttemptId id) {
