@@ -64,8 +64,10 @@ using DialToken = uint64_t;  // 0 = none
 
 // One address as the resolver sorted it.
 struct SortedAddress {
-  SocketAddress address;     // with its port
-  uint32_t class_index = 0;  // RFC 6724 class, ascending along the list
+  SocketAddress address;  // with its port
+  // RFC 6724 class, ascending along the list; with several ports counted up port by port, so that
+  // the balance never spreads over ports.
+  uint32_t class_index = 0;
 };
 
 // One address in a dial's order; the fields of racer::Candidate that the balancer knows.
