@@ -160,8 +160,9 @@ class SimNetwork {
 
   // --- the script -----------------------------------------------------------------------------
   // The rule for "192.0.2.1", "192.0.2.1:443", "[2001:db8::1]:443", "192.0.2.0/24",
-  // "2001:db8::/32", "unix:/path" or "*". The most specific rule holds; a new one starts as a copy
-  // of the one that held until then. The reference stays valid.
+  // "2001:db8::/32", "unix:/path", "unix:" (all of them; without latency at first) or "*". The most
+  // specific rule holds; a new one starts as a copy of the one that held until then. The reference
+  // stays valid.
   SimHost& host(std::string_view where);
   // Runs `action` at this virtual time, before the sockets' events of that instant are delivered.
   void at(Time time, Callback<void()> action);

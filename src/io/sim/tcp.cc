@@ -278,7 +278,6 @@ void Connection::release(Side side, bool abort) {
   End& end = ends_[side];
   assert(end.holders > 0);
   if (--end.holders > 0) return;
-  end.stream = nullptr;
   world_.note(abort ? Note::Abort : Note::Close, id_, side);
   SimConnection& record = world_.connection(id_);
   (side == kClient ? record.client_closed : record.server_closed) = world_.now();

@@ -37,7 +37,7 @@ Place Place::parse(std::string_view text) {
   if (text.starts_with("unix:")) {
     place.family = Family::Unix;
     place.path = text.substr(5);
-    place.bits = 128;
+    place.bits = place.path.empty() ? 0 : 128;
     return place;
   }
   const size_t slash = text.find('/');
@@ -62,7 +62,7 @@ Place Place::parse(std::string_view text) {
 bool Place::holds(const SocketAddress& address) const {
   if (family == Family::None) return true;
   if (address.family() != family) return false;
-  if (family == Family::Unix) return address.path() == path;
+  if (family == Family::Unix) return path.empty() || address.path() == path;
   if (port != 0 && address.port() != port) return false;
   for (unsigned bit = 0; bit < bits; bit += 8) {
     const unsigned rest = std::min(8u, bits - bit);
@@ -74,8 +74,7 @@ bool Place::holds(const SocketAddress& address) const {
 
 World::World() {
   rules_.push_back(Rule{Place{}, SimHost{}, 0});
-  host("127.0.0.0/8");
-  host("::1");
+  host("unix:").latency = 0;
 }
 
 World::~World() = default;
@@ -151,21 +150,20 @@ SimHost& World::host(std::string_view where) {
   for (Rule& rule : rules_) {
     if (rule.place == place) return rule.host;
   }
-  // Starts from the most specific rule that held for the whole of the new place.
+  // Starts as the most specific rule that held for all of the new place.
+  const SocketAddress inside =
+      place.family == Family::Unix ? SocketAddress::unix_path(place.path)
+      : place.family == Family::V6
+          ? SocketAddress::v6(place.ip, place.port)
+          : SocketAddress::v4({place.ip[0], place.ip[1], place.ip[2], place.ip[3]}, place.port);
   const Rule* parent = &rules_.front();
   for (const Rule& rule : rules_) {
-    SocketAddress inside =
-        place.family == Family::Unix ? SocketAddress::unix_path(place.path)
-        : place.family == Family::V6
-            ? SocketAddress::v6(place.ip, place.port)
-            : SocketAddress::v4({place.ip[0], place.ip[1], place.ip[2], place.ip[3]}, place.port);
     if (rule.place.bits <= place.bits && rule.place.holds(inside) &&
         rule.place.weight() >= parent->place.weight()) {
       parent = &rule;
     }
   }
   rules_.push_back(Rule{place, parent->host, rules_.size()});
-  if (place.family == Family::Unix && parent->number == 0) rules_.back().host.latency = 0;
   return rules_.back().host;
 }
 

@@ -1,4 +1,5 @@
-// Probes for tests in the simulated world: streams that record what happens to them, and a rig of loop and network.
+// Probes for tests in the simulated world: streams that record what happens to them, and a rig of
+// loop and network.
 #pragma once
 
 #include <gtest/gtest.h>
