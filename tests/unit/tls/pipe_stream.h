@@ -153,8 +153,7 @@ inline bool FakeLoop::deliver(PipeCore& core, int to) {
   if (end == nullptr || end->closed_ || end->failed_ || end->handler_ == nullptr) return false;
   if (core.reset) {
     end->failed_ = true;
-    end->handler_->on_failed(
-        Failure{.status = Status::E_CONNECTION_RESET, .os_error = ECONNRESET});
+    end->handler_->on_failed(Failure{.status = Status::E_CONNECTION_RESET, .os_error = ECONNRESET});
     return true;
   }
   bool moved = false;

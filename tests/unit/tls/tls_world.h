@@ -1,4 +1,5 @@
-// What the tests of tls share: a seeded library, an authority, recorders, and a client with a server.
+// What the tests of tls share: a seeded library, an authority, recorders, and a client with a
+// server.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,11 +12,11 @@
 #include <optional>
 #include <string>
 
-#include "unit/tls/pipe_stream.h"
 #include "tls/certificates.h"
 #include "tls/client_stream.h"
 #include "tls/postgres_hop.h"
 #include "tls/server_stream.h"
+#include "unit/tls/pipe_stream.h"
 
 namespace conpool::test {
 
@@ -71,8 +72,8 @@ class TlsWorld : public ::testing::Test {
  public:
   explicit TlsWorld(uint64_t seed = 1) {
     library = *tls::Library::seeded(seed, kWall);
-    authority = *tls::Authority::make(library, "Test Authority", kWall - 10 * kDay,
-                                      kWall + 10 * kDay);
+    authority =
+        *tls::Authority::make(library, "Test Authority", kWall - 10 * kDay, kWall + 10 * kDay);
     values.tls_ca_pem = authority->certificate_pem();
     values.tls_resumption = 1;
     certificate = issue({"a.example"});

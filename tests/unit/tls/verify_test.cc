@@ -108,9 +108,8 @@ TEST_F(Verify, WrongHostIsRefused) {
 }
 
 TEST_F(Verify, CommonNameCountsForNothing) {
-  serve(*authority->issue({.common_name = "a.example",
-                           .not_before = kWall - kDay,
-                           .not_after = kWall + kDay}));
+  serve(*authority->issue(
+      {.common_name = "a.example", .not_before = kWall - kDay, .not_after = kWall + kDay}));
   handshake();
   expect_refused(X509_V_ERR_HOSTNAME_MISMATCH, "names none");
 }
@@ -122,11 +121,16 @@ TEST_F(Verify, Wildcards) {
     bool good;
   };
   const Case cases[] = {
-      {"*.a.example", "x.a.example", true},     {"*.a.example", "X.A.EXAMPLE", true},
-      {"*.a.example", "a.example", false},      {"*.a.example", "x.y.a.example", false},
-      {"x*.a.example", "xy.a.example", false},  {"*y.a.example", "xy.a.example", false},
-      {"x*y.a.example", "xzy.a.example", false}, {"x.*.example", "x.a.example", false},
-      {"*", "localhost", false},                {"*.example", "a.example", false},
+      {"*.a.example", "x.a.example", true},
+      {"*.a.example", "X.A.EXAMPLE", true},
+      {"*.a.example", "a.example", false},
+      {"*.a.example", "x.y.a.example", false},
+      {"x*.a.example", "xy.a.example", false},
+      {"*y.a.example", "xy.a.example", false},
+      {"x*y.a.example", "xzy.a.example", false},
+      {"x.*.example", "x.a.example", false},
+      {"*", "localhost", false},
+      {"*.example", "a.example", false},
       {"*.0.0.1", "127.0.0.1", false},
   };
   for (const Case& one : cases) {
