@@ -75,10 +75,10 @@ TEST(EventText, AFailedAttemptReadsWell) {
                                      .first = 2,
                                      .duration = 12 * kMillisecond,
                                      .text = "192.0.2.1:443"});
-  EXPECT_EQ(
-      events_text({&failed, 1}, kSecond),
-      "   0.250134  info    race.attempt_failed       endpoint=1 attempt=2 192.0.2.1:443 in 12ms"
-      ": connection refused (ECONNREFUSED)\n");
+  EXPECT_EQ(events_text({&failed, 1}, kSecond),
+            "   0.250134  info    race.attempt_failed       endpoint=1 attempt=2 192.0.2.1:443"
+            " in 12ms"
+            ": connection refused (ECONNREFUSED)\n");
   EXPECT_EQ(
       events_jsonl({&failed, 1}),
       R"({"sequence":1,"time_ns":1250134000,"level":"info","event":"race.attempt_failed","endpoint":1,)"
