@@ -54,12 +54,14 @@ void JobBoard::staff() {
   for (;;) {
     {
       const std::lock_guard lock(mutex_);
-      if (waiting_.empty() || running_ >= kMaxRunning) return;
+      if (waiting_.empty() || running_ >= kMaxRunning || threads_ >= kMaxThreads) return;
       ++running_;
+      ++threads_;
     }
     if (start_thread()) continue;
     const std::lock_guard lock(mutex_);
     --running_;
+    --threads_;
     // A running thread takes the job later; without any, try again.
     if (running_ == 0) loop_->arm(retry_, deadline_after(loop_->now(), kThreadRetry));
     return;
@@ -97,9 +99,9 @@ void JobBoard::work_until_idle() {
     TaskPtr task;
     {
       const std::lock_guard lock(mutex_);
-      // Abandoned jobs may have filled the places meanwhile: no more threads than places.
       if (waiting_.empty() || loop_ == nullptr) {
         --running_;
+        --threads_;
         return;
       }
       task = std::move(waiting_.front());
@@ -113,7 +115,15 @@ void JobBoard::work_until_idle() {
     }
     task->work.reset();  // what it owns ends here, not on the loop
     const std::lock_guard lock(mutex_);
-    if (task->state == State::Abandoned) return;  // the place was given away
+    if (task->state == State::Abandoned) {
+      // The place was given away; perhaps there is another.
+      if (running_ < kMaxRunning && !waiting_.empty()) {
+        ++running_;
+        continue;
+      }
+      --threads_;
+      return;
+    }
     task->state = State::Done;
     if (loop_ == nullptr) continue;
     done_.push_back(std::move(task));

@@ -15,13 +15,15 @@ class UvLoop;
 // Vocabulary: a job waits (in `waiting_`), runs (on a detached thread), is done (in `done_`, its
 // callback not yet called) or abandoned.
 //
-// Invariants, under `mutex_`: running_ counts the threads whose job was not abandoned and is at
-// most kMaxRunning; a thread takes the next waiting job when it ends one, unless it was abandoned:
-// then it gave its place to another thread. loop_ is null once the loop is gone; threads hold the
-// board alive.
+// Invariants, under `mutex_`: threads_ counts all threads and is at most kMaxThreads, which only
+// jobs that hang and are abandoned again and again can reach: then new jobs wait. running_ counts
+// the threads whose job was not abandoned and is at most kMaxRunning; a thread takes the next
+// waiting job when it ends one, unless it was abandoned: then it gave its place to another thread.
+// loop_ is null once the loop is gone; threads hold the board alive.
 class JobBoard : public std::enable_shared_from_this<JobBoard> {
  public:
   static constexpr size_t kMaxRunning = 16;
+  static constexpr size_t kMaxThreads = 128;
   static constexpr Nanos kThreadRetry = 100 * kMillisecond;
 
   static std::shared_ptr<JobBoard> make(UvLoop& loop);
@@ -54,6 +56,7 @@ class JobBoard : public std::enable_shared_from_this<JobBoard> {
   std::list<TaskPtr> waiting_;
   std::list<TaskPtr> done_;
   size_t running_ = 0;
+  size_t threads_ = 0;
   std::atomic<bool> any_done_{false};
   Timer retry_;  // loop's thread only: when no thread could be started
 };

@@ -326,6 +326,21 @@ TEST_F(UvLoopTest, BlockedJobsHoldTheirPlacesUntilTheyAreAbandoned) {
   gate->wait_left(16);
 }
 
+TEST_F(UvLoopTest, JobsThatHangAndAreAbandonedCannotTakeThreadsWithoutEnd) {
+  auto gate = std::make_shared<Gate>();
+  for (int i = 0; i < 128; ++i) {
+    auto job = loop_->start_job([gate] { gate->pass(); }, [] { ADD_FAILURE(); });
+    gate->wait_inside(i + 1);
+  }
+  bool done = false;
+  auto job = loop_->start_job([] {}, [&] { done = true; });
+  run_for(10 * kMillisecond);
+  EXPECT_FALSE(done) << "128 threads hang";
+  gate->release();
+  EXPECT_TRUE(run_until([&] { return done; }));
+  gate->wait_left(128);
+}
+
 TEST_F(UvLoopTest, AnEndedJobCanStillBeAbandoned) {
   auto gate = std::make_shared<Gate>();
   gate->release();
