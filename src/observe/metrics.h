@@ -42,7 +42,8 @@ struct MetricNode {
 
 // "pool.connections.open=3" and "endpoint.connections.open{endpoint=\"tcp://h:1\"}=3", a line each.
 std::string metrics_text(const MetricNode& root);
-// {"pool":{"label":…,"facts":{…},"figures":{"connections.open":3,…},"histograms":{…},"endpoints":[…]}}
+// {"pool":{"label":"","facts":{…},"figures":{"connections.open":3,…},"histograms":{…},
+//  "endpoints":[{"label":"tcp://h:1",…,"addresses":[{…,"connections":[…]}]}]}}
 std::string metrics_json(const MetricNode& root);
 // OpenMetrics 1.0. Facts, and with them connections, are left out: they would make a series each.
 std::string metrics_openmetrics(const MetricNode& root);
