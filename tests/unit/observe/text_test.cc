@@ -82,7 +82,8 @@ TEST(EventText, AFailedAttemptReadsWell) {
   EXPECT_EQ(
       events_jsonl({&failed, 1}),
       R"({"sequence":1,"time_ns":1250134000,"level":"info",)"
-      R"("event":"race.attempt_failed","endpoint":1,"duration_ns":12000000,"status":"E_CONNECT_REFUSED","errno":"ECONNREFUSED","attempt":2,)"
+      R"("event":"race.attempt_failed","endpoint":1,)"
+      R"("duration_ns":12000000,"status":"E_CONNECT_REFUSED","errno":"ECONNREFUSED","attempt":2,)"
       R"("text":"192.0.2.1:443"})"
       "\n");
 }
