@@ -10,6 +10,7 @@
 #include <ctime>
 #include <exception>
 
+#include "base/limits.h"
 #include "tls/errors.h"
 
 namespace conpool::tls {
@@ -119,8 +120,10 @@ Result<void> ClientStream::prepare() {
     return fail(Status::E_TLS_CONFIG,
                 "there is no name to verify the peer by; tls.server_name must be set");
   }
-  if (name_.find('\0') != std::string::npos) {
-    return fail(Status::E_TLS_CONFIG, "the name to verify contains a NUL byte");
+  if (name_.size() > limits::kHostNameBytes || name_.find('\0') != std::string::npos) {
+    return fail(Status::E_TLS_CONFIG, "the name to verify must have at most " +
+                                          std::to_string(limits::kHostNameBytes) +
+                                          " bytes and no NUL among them");
   }
   if (Result<void> made = make_ssl(context.library(), context.native(), false); !made) return made;
   SSL_set_app_data(native(), this);
@@ -141,7 +144,10 @@ Result<void> ClientStream::set_identity() {
     done = literal_ ? X509_VERIFY_PARAM_set1_ip_asc(param, name_.c_str()) == 1
                     : X509_VERIFY_PARAM_set1_host(param, name_.data(), name_.size()) == 1;
   }
-  if (!done) return config_failure("the name \"" + name_ + "\" cannot be verified");
+  if (!done) {  // the name's form is checked, so only memory can be short
+    out_of_memory();
+    return fail(Status::E_NOMEM, "inside TLS");
+  }
   return {};
 }
 

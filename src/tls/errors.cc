@@ -31,6 +31,7 @@ QueuedError take_errors() {
   while (unsigned long code = ERR_get_error_all(nullptr, nullptr, nullptr, &data, &flags)) {
     const int reason = ERR_GET_REASON(code);
     if (reason == ERR_R_MALLOC_FAILURE) result.out_of_memory = true;
+    if (reason == ERR_R_INTERNAL_ERROR) result.internal = true;
     const bool tls = ERR_GET_LIB(code) == ERR_LIB_SSL;
     if (tls && reason > SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256) {
       result.alert = reason - SSL_AD_REASON_OFFSET;

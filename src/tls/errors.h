@@ -12,6 +12,7 @@ struct QueuedError {
   unsigned long code = 0;  // of the TLS layer when it said something, else the first
   std::string text;        // the reasons, oldest first; bounded
   bool out_of_memory = false;
+  bool internal = false;  // OpenSSL does not know itself what went wrong
   int alert = -1;  // that the peer sent, or -1
 };
 

@@ -190,4 +190,8 @@ void Library::thread_stop() {
   OPENSSL_thread_stop();
 }
 
+std::string openssl_version() {
+  return OpenSSL_version(OPENSSL_VERSION_STRING);
+}
+
 }  // namespace conpool::tls

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/result.h"
 
@@ -46,5 +47,8 @@ class Library {
   bool seeded_ = false;
   int64_t unix_time_ = 0;
 };
+
+// Of the OpenSSL that runs.
+std::string openssl_version();
 
 }  // namespace conpool::tls

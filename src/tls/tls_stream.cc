@@ -469,6 +469,8 @@ Failure TlsStream::classify(int ssl_error) {
     out_of_memory();
     return Failure{.status = Status::E_NOMEM, .detail = "inside TLS"};
   }
+  // Some of OpenSSL's layers report a failed allocation as nothing but this.
+  if (error.internal) out_of_memory();
   const bool open = state_ == State::Open;
   Failure failure{.status = open ? Status::E_TLS_PROTOCOL : Status::E_TLS_HANDSHAKE};
   if (overflowed_) {

@@ -74,7 +74,7 @@ class TlsStream : public io::Stream, protected io::StreamHandler, private BioEnd
   virtual Result<void> accept_handshake() = 0;
   // OpenSSL refused: the failure to report. `failure` holds the general reading of it.
   virtual Failure explain(Failure failure) { return failure; }
-  // An allocation failed inside OpenSSL.
+  // An allocation failed inside OpenSSL, or may have.
   virtual void out_of_memory() {}
 
   // Subclasses call it in their destructors, while what the SSL object refers to is alive.

@@ -98,10 +98,8 @@ TEST_P(StreamOf, WritesWhileHalfATicketIsHere) {
 TEST_P(StreamOf, WriteIsFinishedByTheRestOfATicketEvenWithReadingOff) {
   if (GetParam() != TLS1_3_VERSION) return;
   // Tickets that carry a client certificate, in records that are too short for them.
-  const tls::Certificate mine = *authority->issue({.common_name = "me",
-                                                   .not_before = kWall - kDay,
-                                                   .not_after = kWall + kDay,
-                                                   .client = true});
+  const tls::Certificate mine = *authority->issue(
+      {.common_name = "me", .not_before = kWall - kDay, .not_after = kWall + kDay, .client = true});
   values.tls_cert_pem = mine.certificate_pem;
   values.tls_key_pem = mine.key_pem;
   server_options.client_ca_pem = authority->certificate_pem();

@@ -168,6 +168,15 @@ TEST_F(Verify, NulInACertificatesNameDeceivesNobody) {
   expect_refused(X509_V_ERR_HOSTNAME_MISMATCH, "a.example\\x00.evil.example");
 }
 
+TEST_F(Verify, TooLongNameIsRefused) {
+  make_contexts();
+  auto [a, b] = loop.pipe();
+  const auto made = tls::ClientStream::make(loop, std::move(a),
+                                            {.context = context, .name = std::string(254, 'x')});
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().status, Status::E_TLS_CONFIG);
+}
+
 TEST_F(Verify, NulInTheAskedNameIsRefused) {
   make_contexts();
   auto [a, b] = loop.pipe();
