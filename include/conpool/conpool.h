@@ -1,43 +1,46 @@
 /*
  * conpool: the client-side connection layer as one library.
  *
- * A program names a host and gets the best live connection to it: resolved, raced over its addresses, verified by
- * TLS, pooled by name. Connections are leased: acquire one, read and write it, release it; the next acquire gets it
- * again.
+ * A program names a host and gets the best live connection to it: resolved, raced over its
+ * addresses, verified by TLS, pooled by name. Connections are leased: acquire one, read and write
+ * it, release it; the next acquire gets it again.
  *
  * HOW IT WORKS
  *
- *   pool      what a program creates: one loop (by default on a thread of its own) and everything that runs on it
- *   endpoint  what a program names: scheme, host and ports, options. Connections of different endpoints never mix
- *   op        what a program starts: acquire, read, write, close. It ends exactly once
- *   queue     where ops report: events are taken with conpool_queue_next, from any number of threads
+ *   pool      what a program creates: one loop (by default on a thread of its own) and everything
+ * that runs on it endpoint  what a program names: scheme, host and ports, options. Connections of
+ * different endpoints never mix op        what a program starts: acquire, read, write, close. It
+ * ends exactly once queue     where ops report: events are taken with conpool_queue_next, from any
+ * number of threads
  *
- * Starting an op returns at once. If the call fails, no event ever comes of it. If it succeeds, exactly one event with
- * the flag CONPOOL_EVENT_FINAL comes, whatever happens (success, failure, cancel, conpool_pool_free), unless its queue
- * is closed first. A program that has nothing else to do starts its op without a queue and calls conpool_op_wait.
- * No function of the program is ever called from inside the library.
+ * Starting an op returns at once. If the call fails, no event ever comes of it. If it succeeds,
+ * exactly one event with the flag CONPOOL_EVENT_FINAL comes, whatever happens (success, failure,
+ * cancel, conpool_pool_free), unless its queue is closed first. A program that has nothing else to
+ * do starts its op without a queue and calls conpool_op_wait. No function of the program is ever
+ * called from inside the library.
  *
  *   conpool_pool_new(NULL, &pool, NULL);
- *   conpool_endpoint_new(pool, "tcp://localhost:6379", CONPOOL_NUL_TERMINATED, NULL, &endpoint, NULL);
- *   conpool_endpoint_acquire(endpoint, NULL, NULL, 0, &op);
- *   conpool_op_wait(op, CONPOOL_FOREVER, &event);               event.object is a conpool_connection
+ *   conpool_endpoint_new(pool, "tcp://localhost:6379", CONPOOL_NUL_TERMINATED, NULL, &endpoint,
+ * NULL); conpool_endpoint_acquire(endpoint, NULL, NULL, 0, &op); conpool_op_wait(op,
+ * CONPOOL_FOREVER, &event);               event.object is a conpool_connection
  *
  * RULES FOR ALL FUNCTIONS
  *
- *   Ownership  A `T **out` parameter gives an object to the caller, who frees it with T's _free function. A returned
- *              `const T *` or `const char *` is borrowed from the object it was asked of. Objects may be freed in any
- *              order: a chunk or an error may outlive the pool. Freeing NULL is allowed.
- *   Failure    Functions return a conpool_status: 0, or a negative code. Out parameters are untouched on failure.
- *              `conpool_error **error` parameters may be NULL; otherwise they receive the worded reason on failure.
- *   Texts      (const char *, size_t) pairs need no terminating NUL; give CONPOOL_NUL_TERMINATED as the size of a C
- *              string. They are copied before the call returns. Texts that are returned end in NUL.
- *   Times      int64_t nanoseconds of CLOCK_MONOTONIC. CONPOOL_FOREVER waits without end, 0 does not wait.
- *   Threads    "any thread": concurrently, without locks of the caller's. "one at a time": any thread, but not two at
- *              once on the same object. No function may be called on an object that was freed.
- *   Forks      After fork() the child must not use inherited objects: every call answers CONPOOL_E_FORKED, and the
- *              _free functions do nothing. The parent is not disturbed.
- *   Growth     New kinds of events, status codes and options may appear in any version: ignore (but dispose) events of
- *              unknown kind, and judge unknown codes by conpool_status_class.
+ *   Ownership  A `T **out` parameter gives an object to the caller, who frees it with T's _free
+ * function. A returned `const T *` or `const char *` is borrowed from the object it was asked of.
+ * Objects may be freed in any order: a chunk or an error may outlive the pool. Freeing NULL is
+ * allowed. Failure    Functions return a conpool_status: 0, or a negative code. Out parameters are
+ * untouched on failure. `conpool_error **error` parameters may be NULL; otherwise they receive the
+ * worded reason on failure. Texts      (const char *, size_t) pairs need no terminating NUL; give
+ * CONPOOL_NUL_TERMINATED as the size of a C string. They are copied before the call returns. Texts
+ * that are returned end in NUL. Times      int64_t nanoseconds of CLOCK_MONOTONIC. CONPOOL_FOREVER
+ * waits without end, 0 does not wait. Threads    "any thread": concurrently, without locks of the
+ * caller's. "one at a time": any thread, but not two at once on the same object. No function may be
+ * called on an object that was freed. Forks      After fork() the child must not use inherited
+ * objects: every call answers CONPOOL_E_FORKED, and the _free functions do nothing. The parent is
+ * not disturbed. Growth     New kinds of events, status codes and options may appear in any
+ * version: ignore (but dispose) events of unknown kind, and judge unknown codes by
+ * conpool_status_class.
  *
  * Since 0.1, unless a function says otherwise.
  */
@@ -77,16 +80,17 @@ typedef struct conpool_endpoint conpool_endpoint;     /* what is connected to */
 typedef struct conpool_queue conpool_queue;           /* where events arrive */
 typedef struct conpool_connection conpool_connection; /* one lease of one connection */
 typedef struct conpool_chunk conpool_chunk;           /* bytes received; immutable */
-typedef struct conpool_error conpool_error;           /* what failed, and all that was tried; immutable */
-typedef struct conpool_lookup conpool_lookup;         /* a name that the program is asked to resolve */
+typedef struct conpool_error conpool_error;   /* what failed, and all that was tried; immutable */
+typedef struct conpool_lookup conpool_lookup; /* a name that the program is asked to resolve */
 
 typedef int32_t conpool_status; /* 0 or a CONPOOL_E_* code */
-typedef uint64_t conpool_op;    /* names one op for ever; 0 is never valid. A stale id is recognised */
+typedef uint64_t conpool_op; /* names one op for ever; 0 is never valid. A stale id is recognised */
 
 #define CONPOOL_FOREVER ((int64_t)-1)
 #define CONPOOL_NUL_TERMINATED ((size_t)-1)
 
-/* Status codes. Blocks of one hundred are classes; see conpool_status_class. docs/errors.md explains each. */
+/* Status codes. Blocks of one hundred are classes; see conpool_status_class. docs/errors.md
+ * explains each. */
 enum {
   CONPOOL_OK = 0,
 
@@ -157,27 +161,31 @@ enum {
 
 /* Classes of status codes. */
 enum {
-  CONPOOL_CLASS_NONE = 0,    /* success */
-  CONPOOL_CLASS_USAGE = 1,   /* the call was wrong */
-  CONPOOL_CLASS_SYSTEM = 2,  /* memory, descriptors, the operating system */
+  CONPOOL_CLASS_NONE = 0,   /* success */
+  CONPOOL_CLASS_USAGE = 1,  /* the call was wrong */
+  CONPOOL_CLASS_SYSTEM = 2, /* memory, descriptors, the operating system */
   CONPOOL_CLASS_DNS = 3,
   CONPOOL_CLASS_CONNECT = 4, /* before or after the connection was established */
   CONPOOL_CLASS_TLS = 5,
   CONPOOL_CLASS_HTTP = 6,
-  CONPOOL_CLASS_LIMIT = 7,   /* one of the pool's own limits */
+  CONPOOL_CLASS_LIMIT = 7, /* one of the pool's own limits */
   CONPOOL_CLASS_BREAKER = 8,
-  CONPOOL_CLASS_ENDED = 9,   /* cancelled, timed out, closed */
+  CONPOOL_CLASS_ENDED = 9, /* cancelled, timed out, closed */
   CONPOOL_CLASS_UNKNOWN = 10
 };
 
-/* Kinds of events, and what `object` and `value` are. On failure (status < 0) object is a conpool_error or NULL. */
+/* Kinds of events, and what `object` and `value` are. On failure (status < 0) object is a
+ * conpool_error or NULL. */
 enum {
   CONPOOL_EVENT_NONE = 0,
-  CONPOOL_EVENT_CONNECTION = 1, /* an acquire ended. object: conpool_connection. value[0]: 1 when it was used before */
-  CONPOOL_EVENT_READ = 2,       /* a read ended. object: conpool_chunk, or NULL at the end of the stream. value[0]: bytes */
-  CONPOOL_EVENT_WRITE = 3,      /* a write or shutdown_write ended. value[0]: bytes written, on failure too */
-  CONPOOL_EVENT_LOOKUP = 4,     /* a name is to be resolved. object: conpool_lookup */
-  CONPOOL_EVENT_CLOSED = 5      /* a conpool_pool_close ended. value[0]: leases that had to be broken */
+  CONPOOL_EVENT_CONNECTION =
+      1, /* an acquire ended. object: conpool_connection. value[0]: 1 when it was used before */
+  CONPOOL_EVENT_READ = 2, /* a read ended. object: conpool_chunk, or NULL at the end of the stream.
+                             value[0]: bytes */
+  CONPOOL_EVENT_WRITE =
+      3, /* a write or shutdown_write ended. value[0]: bytes written, on failure too */
+  CONPOOL_EVENT_LOOKUP = 4, /* a name is to be resolved. object: conpool_lookup */
+  CONPOOL_EVENT_CLOSED = 5  /* a conpool_pool_close ended. value[0]: leases that had to be broken */
 };
 
 /* Flags of events. */
@@ -195,7 +203,7 @@ typedef struct conpool_event {
   conpool_status status; /* 0, or why the op failed */
   uint32_t reserved;     /* 0 */
   int64_t time_ns;       /* CLOCK_MONOTONIC when it happened */
-  void *object;          /* by kind; belongs to the receiver until conpool_event_dispose */
+  void* object;          /* by kind; belongs to the receiver until conpool_event_dispose */
   uint64_t value[2];     /* by kind */
 } conpool_event;
 
@@ -227,19 +235,20 @@ enum {
 CONPOOL_API uint32_t conpool_version(void) CONPOOL_NOEXCEPT;
 
 /* "0.1.0". Static. Any thread. */
-CONPOOL_API const char *conpool_version_string(void) CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_version_string(void) CONPOOL_NOEXCEPT;
 
 /* "E_CONNECT_REFUSED"; "UNKNOWN" for a code this library does not know. Static. Any thread. */
-CONPOOL_API const char *conpool_status_name(conpool_status status) CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_status_name(conpool_status status) CONPOOL_NOEXCEPT;
 
 /* "connection refused": one line, lower case, no full stop. Static. Any thread. */
-CONPOOL_API const char *conpool_status_text(conpool_status status) CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_status_text(conpool_status status) CONPOOL_NOEXCEPT;
 
 /* CONPOOL_CLASS_*; right also for codes of newer libraries. Any thread. */
 CONPOOL_API int32_t conpool_status_class(conpool_status status) CONPOOL_NOEXCEPT;
 
 /*
- * The library's own tables as JSON text, for programs that build on them (bindings, documentation, completion).
+ * The library's own tables as JSON text, for programs that build on them (bindings, documentation,
+ * completion).
  *
  * what   "options": name, type, unit, default, range, scope, since and text of each option
  *        "statuses": name, value, class and text of each status code
@@ -249,21 +258,22 @@ CONPOOL_API int32_t conpool_status_class(conpool_status status) CONPOOL_NOEXCEPT
  *
  * Returns CONPOOL_E_INVALID for another `what`. Any thread; does not block.
  */
-CONPOOL_API conpool_status conpool_describe(const char *what, char **out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_describe(const char* what, char** out) CONPOOL_NOEXCEPT;
 
 /* Frees a text that the library gave to the caller. Any thread. */
-CONPOOL_API void conpool_text_free(char *text) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_text_free(char* text) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Options
  *
- * Options are set by name, as text: durations with their unit ("250ms", "1.5s", "10min"), sizes ("64KiB"), "true" and
- * "false", choices by their word, lists separated by commas. docs/options.md lists them. A config is checked name by
- * name when it is set and as a whole when it is used; the place of use must be one that the option allows.
+ * Options are set by name, as text: durations with their unit ("250ms", "1.5s", "10min"), sizes
+ * ("64KiB"), "true" and "false", choices by their word, lists separated by commas. docs/options.md
+ * lists them. A config is checked name by name when it is set and as a whole when it is used; the
+ * place of use must be one that the option allows.
  */
 
 /* An empty config. Any thread. */
-CONPOOL_API conpool_status conpool_config_new(conpool_config **out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_config_new(conpool_config** out) CONPOOL_NOEXCEPT;
 
 /*
  * Sets one option; setting it again replaces the value.
@@ -271,45 +281,56 @@ CONPOOL_API conpool_status conpool_config_new(conpool_config **out) CONPOOL_NOEX
  * Returns CONPOOL_E_UNKNOWN_OPTION (the error offers the nearest name), CONPOOL_E_OPTION_TYPE or
  * CONPOOL_E_OPTION_RANGE; the error names option, value and what is allowed. One at a time.
  */
-CONPOOL_API conpool_status conpool_config_set(conpool_config *config, const char *name, const char *value, size_t size,
-                                              conpool_error **error) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_config_set(conpool_config* config, const char* name,
+                                              const char* value, size_t size,
+                                              conpool_error** error) CONPOOL_NOEXCEPT;
 
 /* One at a time; pools and endpoints made with it keep their own copy. */
-CONPOOL_API void conpool_config_free(conpool_config *config) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_config_free(conpool_config* config) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Errors
  *
- * An error stacks what happened, inside out, and lists every attempt that was made. Immutable; any thread.
+ * An error stacks what happened, inside out, and lists every attempt that was made. Immutable; any
+ * thread.
  */
 
-CONPOOL_API conpool_status conpool_error_status(const conpool_error *error) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_error_status(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* CONPOOL_PHASE_*: where the op was when it failed. */
-CONPOOL_API int32_t conpool_error_phase(const conpool_error *error) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_error_phase(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* CONPOOL_PROOF_*. */
-CONPOOL_API int32_t conpool_error_proof(const conpool_error *error) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_error_proof(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* errno of the cause, or 0. */
-CONPOOL_API int32_t conpool_error_os_errno(const conpool_error *error) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_error_os_errno(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* OpenSSL's X509_V_ERR_* code of the cause, or 0. */
-CONPOOL_API int64_t conpool_error_tls_verify(const conpool_error *error) CONPOOL_NOEXCEPT;
-/* One line: "connection refused (ECONNREFUSED), connecting to tcp:127.0.0.1:8088, connecting to localhost:8088". */
-CONPOOL_API const char *conpool_error_line(const conpool_error *error) CONPOOL_NOEXCEPT;
-/* Several lines: the cause, the contexts from inside out, each attempt with address, result and duration. */
-CONPOOL_API const char *conpool_error_report(const conpool_error *error) CONPOOL_NOEXCEPT;
+CONPOOL_API int64_t conpool_error_tls_verify(const conpool_error* error) CONPOOL_NOEXCEPT;
+/* One line: "connection refused (ECONNREFUSED), connecting to tcp:127.0.0.1:8088, connecting to
+ * localhost:8088". */
+CONPOOL_API const char* conpool_error_line(const conpool_error* error) CONPOOL_NOEXCEPT;
+/* Several lines: the cause, the contexts from inside out, each attempt with address, result and
+ * duration. */
+CONPOOL_API const char* conpool_error_report(const conpool_error* error) CONPOOL_NOEXCEPT;
 
-/* How many attempts the error lists: DNS queries and connection attempts, in the order of their start. */
-CONPOOL_API size_t conpool_error_attempt_count(const conpool_error *error) CONPOOL_NOEXCEPT;
+/* How many attempts the error lists: DNS queries and connection attempts, in the order of their
+ * start. */
+CONPOOL_API size_t conpool_error_attempt_count(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* "tcp:127.0.0.1:8088" or "AAAA localhost @192.0.2.53:53"; NULL when index is out of range. */
-CONPOOL_API const char *conpool_error_attempt_target(const conpool_error *error, size_t index) CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_error_attempt_target(const conpool_error* error,
+                                                     size_t index) CONPOOL_NOEXCEPT;
 /* Its result: 0 for an attempt that succeeded. */
-CONPOOL_API conpool_status conpool_error_attempt_status(const conpool_error *error, size_t index) CONPOOL_NOEXCEPT;
-CONPOOL_API int32_t conpool_error_attempt_phase(const conpool_error *error, size_t index) CONPOOL_NOEXCEPT;
-CONPOOL_API int32_t conpool_error_attempt_os_errno(const conpool_error *error, size_t index) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_error_attempt_status(const conpool_error* error,
+                                                        size_t index) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_error_attempt_phase(const conpool_error* error,
+                                                size_t index) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_error_attempt_os_errno(const conpool_error* error,
+                                                   size_t index) CONPOOL_NOEXCEPT;
 /* Nanoseconds from the dial's start to the attempt's start, and from there to its end. */
-CONPOOL_API int64_t conpool_error_attempt_started(const conpool_error *error, size_t index) CONPOOL_NOEXCEPT;
-CONPOOL_API int64_t conpool_error_attempt_duration(const conpool_error *error, size_t index) CONPOOL_NOEXCEPT;
+CONPOOL_API int64_t conpool_error_attempt_started(const conpool_error* error,
+                                                  size_t index) CONPOOL_NOEXCEPT;
+CONPOOL_API int64_t conpool_error_attempt_duration(const conpool_error* error,
+                                                   size_t index) CONPOOL_NOEXCEPT;
 
-CONPOOL_API void conpool_error_free(conpool_error *error) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_error_free(conpool_error* error) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Pools
@@ -321,19 +342,21 @@ CONPOOL_API void conpool_error_free(conpool_error *error) CONPOOL_NOEXCEPT;
  * config  options of any scope, or NULL: the defaults of everything made in this pool
  * out     the pool; free it with conpool_pool_free
  *
- * With loop.drive = thread (default) the pool starts a thread of its own that has all signals blocked. With
- * loop.drive = caller it starts none: conpool_queue_next and conpool_op_wait run the loop on the calling thread.
+ * With loop.drive = thread (default) the pool starts a thread of its own that has all signals
+ * blocked. With loop.drive = caller it starts none: conpool_queue_next and conpool_op_wait run the
+ * loop on the calling thread.
  *
- * Returns CONPOOL_E_OPTION_RANGE, CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED, CONPOOL_E_FD_LIMIT, CONPOOL_E_NOMEM.
- * Any thread; reads the files that options name.
+ * Returns CONPOOL_E_OPTION_RANGE, CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED, CONPOOL_E_FD_LIMIT,
+ * CONPOOL_E_NOMEM. Any thread; reads the files that options name.
  */
-CONPOOL_API conpool_status conpool_pool_new(const conpool_config *config, conpool_pool **out,
-                                            conpool_error **error) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_pool_new(const conpool_config* config, conpool_pool** out,
+                                            conpool_error** error) CONPOOL_NOEXCEPT;
 
 /*
- * Closes a pool gracefully. New acquires are refused with CONPOOL_E_CLOSED from now on; waiting ones end with it; idle
- * connections close; leased ones may be used until they are released or drain_timeout_ns has passed, then they are
- * closed and their ops end with CONPOOL_E_CLOSED. The op ends with CONPOOL_EVENT_CLOSED when no connection is left.
+ * Closes a pool gracefully. New acquires are refused with CONPOOL_E_CLOSED from now on; waiting
+ * ones end with it; idle connections close; leased ones may be used until they are released or
+ * drain_timeout_ns has passed, then they are closed and their ops end with CONPOOL_E_CLOSED. The op
+ * ends with CONPOOL_EVENT_CLOSED when no connection is left.
  *
  * drain_timeout_ns  0 closes everything at once
  * queue, user_data  where the end is reported; queue may be NULL (conpool_op_wait)
@@ -341,15 +364,16 @@ CONPOOL_API conpool_status conpool_pool_new(const conpool_config *config, conpoo
  *
  * Closing twice is harmless: the shorter time counts, and both ops end. Any thread; does not block.
  */
-CONPOOL_API conpool_status conpool_pool_close(conpool_pool *pool, int64_t drain_timeout_ns, conpool_queue *queue,
-                                              uint64_t user_data, conpool_op *out_op) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_pool_close(conpool_pool* pool, int64_t drain_timeout_ns,
+                                              conpool_queue* queue, uint64_t user_data,
+                                              conpool_op* out_op) CONPOOL_NOEXCEPT;
 
 /*
- * Frees a pool: what is still open closes at once, every op ends with CONPOOL_E_CLOSED (its event can still be taken
- * from its queue), blocked conpool_op_wait calls return. Any thread of the program, once. Waits for the loop's
- * current turn, never for consumers, lookups or peers.
+ * Frees a pool: what is still open closes at once, every op ends with CONPOOL_E_CLOSED (its event
+ * can still be taken from its queue), blocked conpool_op_wait calls return. Any thread of the
+ * program, once. Waits for the loop's current turn, never for consumers, lookups or peers.
  */
-CONPOOL_API void conpool_pool_free(conpool_pool *pool) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_pool_free(conpool_pool* pool) CONPOOL_NOEXCEPT;
 
 /*
  * Counters, gauges and latencies of the pool, its endpoints, addresses and connections.
@@ -359,101 +383,114 @@ CONPOOL_API void conpool_pool_free(conpool_pool *pool) CONPOOL_NOEXCEPT;
  *
  * Any thread; waits for the loop's current turn.
  */
-CONPOOL_API conpool_status conpool_pool_metrics(conpool_pool *pool, const char *format, char **out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_pool_metrics(conpool_pool* pool, const char* format,
+                                                char** out) CONPOOL_NOEXCEPT;
 
 /*
  * The recorded events, oldest first.
  *
- * format  "jsonl" (one JSON object a line), "text" (one line each, to read), "trace" (Chrome trace events)
+ * format  "jsonl" (one JSON object a line), "text" (one line each, to read), "trace" (Chrome trace
+ * events)
  *
  * Any thread; does not wait for the loop.
  */
-CONPOOL_API conpool_status conpool_pool_events(conpool_pool *pool, const char *format, char **out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_pool_events(conpool_pool* pool, const char* format,
+                                               char** out) CONPOOL_NOEXCEPT;
 
 /*
- * What the pool knows and would do for an endpoint, in words: its key and options, addresses with their health, order
- * and cached answers, connections and waiters.
+ * What the pool knows and would do for an endpoint, in words: its key and options, addresses with
+ * their health, order and cached answers, connections and waiters.
  *
  * Any thread; waits for the loop's current turn.
  */
-CONPOOL_API conpool_status conpool_pool_explain(conpool_pool *pool, const conpool_endpoint *endpoint,
-                                                char **out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_pool_explain(conpool_pool* pool,
+                                                const conpool_endpoint* endpoint,
+                                                char** out) CONPOOL_NOEXCEPT;
 
 /*
- * Makes the program the pool's resolver (needs dns.backend = queue): lookups arrive in `queue` as CONPOOL_EVENT_LOOKUP,
- * one per name and family. NULL ends it. An unanswered lookup ends by its time limit. Any thread.
+ * Makes the program the pool's resolver (needs dns.backend = queue): lookups arrive in `queue` as
+ * CONPOOL_EVENT_LOOKUP, one per name and family. NULL ends it. An unanswered lookup ends by its
+ * time limit. Any thread.
  */
-CONPOOL_API conpool_status conpool_pool_set_resolver(conpool_pool *pool, conpool_queue *queue,
+CONPOOL_API conpool_status conpool_pool_set_resolver(conpool_pool* pool, conpool_queue* queue,
                                                      uint64_t user_data) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Endpoints
  *
- * An endpoint is what a program connects to. Endpoints with the same scheme, host, ports or address list, options and
- * partition are the same: they share connections. Options of scope `request` are not part of it.
+ * An endpoint is what a program connects to. Endpoints with the same scheme, host, ports or address
+ * list, options and partition are the same: they share connections. Options of scope `request` are
+ * not part of it.
  */
 
 /*
  * Names an endpoint by text.
  *
- * url     "tcp://host:port", "tls://host:port" or "unix:/path". The host may be a name, an IPv4 address or an IPv6
- *         address in brackets; several ports are separated by commas ("tcp://host:443,8443") and raced
- * config  options of scope endpoint and request over the pool's own, or NULL
- * out     the endpoint; free it with conpool_endpoint_free
+ * url     "tcp://host:port", "tls://host:port" or "unix:/path". The host may be a name, an IPv4
+ * address or an IPv6 address in brackets; several ports are separated by commas
+ * ("tcp://host:443,8443") and raced config  options of scope endpoint and request over the pool's
+ * own, or NULL out     the endpoint; free it with conpool_endpoint_free
  *
- * Returns CONPOOL_E_BAD_URL, CONPOOL_E_BAD_NAME, CONPOOL_E_BAD_PORT, CONPOOL_E_BAD_ADDRESS, CONPOOL_E_OPTION_SCOPE,
- * CONPOOL_E_OPTION_RANGE, CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED, CONPOOL_E_ENDPOINTS_LIMIT. Any thread; reads the
- * files that options name.
+ * Returns CONPOOL_E_BAD_URL, CONPOOL_E_BAD_NAME, CONPOOL_E_BAD_PORT, CONPOOL_E_BAD_ADDRESS,
+ * CONPOOL_E_OPTION_SCOPE, CONPOOL_E_OPTION_RANGE, CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED,
+ * CONPOOL_E_ENDPOINTS_LIMIT. Any thread; reads the files that options name.
  */
-CONPOOL_API conpool_status conpool_endpoint_new(conpool_pool *pool, const char *url, size_t size,
-                                                const conpool_config *config, conpool_endpoint **out,
-                                                conpool_error **error) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_endpoint_new(conpool_pool* pool, const char* url, size_t size,
+                                                const conpool_config* config,
+                                                conpool_endpoint** out,
+                                                conpool_error** error) CONPOOL_NOEXCEPT;
 
 /*
  * Names an endpoint by host name (or literal) and ports.
  *
  * scheme  "tcp" or "tls"
  */
-CONPOOL_API conpool_status conpool_endpoint_new_host(conpool_pool *pool, const char *scheme, const char *host,
-                                                     size_t host_size, const uint16_t *ports, size_t port_count,
-                                                     const conpool_config *config, conpool_endpoint **out,
-                                                     conpool_error **error) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_endpoint_new_host(conpool_pool* pool, const char* scheme,
+                                                     const char* host, size_t host_size,
+                                                     const uint16_t* ports, size_t port_count,
+                                                     const conpool_config* config,
+                                                     conpool_endpoint** out,
+                                                     conpool_error** error) CONPOOL_NOEXCEPT;
 
 /*
- * Names an endpoint by its addresses: no name is resolved. The list is part of the endpoint's key. With scheme "tls"
- * the option tls.server_name is needed.
+ * Names an endpoint by its addresses: no name is resolved. The list is part of the endpoint's key.
+ * With scheme "tls" the option tls.server_name is needed.
  *
  * addresses  "192.0.2.1:443,[2001:db8::1]:443", at most 64
  */
-CONPOOL_API conpool_status conpool_endpoint_new_addresses(conpool_pool *pool, const char *scheme, const char *addresses,
-                                                          size_t size, const conpool_config *config,
-                                                          conpool_endpoint **out, conpool_error **error) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_endpoint_new_addresses(conpool_pool* pool, const char* scheme,
+                                                          const char* addresses, size_t size,
+                                                          const conpool_config* config,
+                                                          conpool_endpoint** out,
+                                                          conpool_error** error) CONPOOL_NOEXCEPT;
 
 /* Its connections stay pooled and close by their own limits. One at a time. */
-CONPOOL_API void conpool_endpoint_free(conpool_endpoint *endpoint) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_endpoint_free(conpool_endpoint* endpoint) CONPOOL_NOEXCEPT;
 
 /*
- * Starts to acquire a connection: an idle one that is still good, else the next that is released or dialed. Waiters are
- * served in the order of their calls.
+ * Starts to acquire a connection: an idle one that is still good, else the next that is released or
+ * dialed. Waiters are served in the order of their calls.
  *
  * config     options of scope request for this op alone, or NULL
  * queue      where CONPOOL_EVENT_CONNECTION arrives, or NULL (conpool_op_wait)
  * user_data  copied into the event
  * out_op     the op's id
  *
- * Returns CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED, CONPOOL_E_OPTION_SCOPE, CONPOOL_E_NOMEM. Any thread; does not block.
+ * Returns CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED, CONPOOL_E_OPTION_SCOPE, CONPOOL_E_NOMEM. Any
+ * thread; does not block.
  */
-CONPOOL_API conpool_status conpool_endpoint_acquire(conpool_endpoint *endpoint, const conpool_config *config,
-                                                    conpool_queue *queue, uint64_t user_data,
-                                                    conpool_op *out_op) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint,
+                                                    const conpool_config* config,
+                                                    conpool_queue* queue, uint64_t user_data,
+                                                    conpool_op* out_op) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Ops
  */
 
 /*
- * Asks an op to end soon. FINAL still comes: with CONPOOL_E_CANCELLED, or with the result that was faster. Cancelling a
- * write that was half done breaks its connection. Idempotent.
+ * Asks an op to end soon. FINAL still comes: with CONPOOL_E_CANCELLED, or with the result that was
+ * faster. Cancelling a write that was half done breaks its connection. Idempotent.
  *
  * Returns CONPOOL_E_STALE when the id names no running op. Any thread; does not block.
  */
@@ -465,61 +502,67 @@ CONPOOL_API conpool_status conpool_op_cancel(conpool_op op) CONPOOL_NOEXCEPT;
  * timeout_ns  how long to wait at most; CONPOOL_FOREVER, or 0 to look only
  * out         the op's FINAL event; dispose it
  *
- * Returns CONPOOL_OK when the op has ended (its own result is out->status), CONPOOL_E_TIMEOUT when it still runs (wait
- * again, or cancel it), CONPOOL_E_STALE, CONPOOL_E_WRONG_STATE for an op that has a queue, CONPOOL_E_BUSY when another
- * thread waits for the op or drives the loop. Any thread.
+ * Returns CONPOOL_OK when the op has ended (its own result is out->status), CONPOOL_E_TIMEOUT when
+ * it still runs (wait again, or cancel it), CONPOOL_E_STALE, CONPOOL_E_WRONG_STATE for an op that
+ * has a queue, CONPOOL_E_BUSY when another thread waits for the op or drives the loop. Any thread.
  */
-CONPOOL_API conpool_status conpool_op_wait(conpool_op op, int64_t timeout_ns, conpool_event *out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_op_wait(conpool_op op, int64_t timeout_ns,
+                                           conpool_event* out) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Queues
  *
- * Any number of queues, any number of consumers each. Events of one op come in order; while a consumer holds events of
- * an op that are not disposed, no other consumer gets events of that op (calling next again counts as done).
+ * Any number of queues, any number of consumers each. Events of one op come in order; while a
+ * consumer holds events of an op that are not disposed, no other consumer gets events of that op
+ * (calling next again counts as done).
  */
 
-CONPOOL_API conpool_status conpool_queue_new(conpool_pool *pool, conpool_queue **out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_queue_new(conpool_pool* pool,
+                                             conpool_queue** out) CONPOOL_NOEXCEPT;
 
 /*
  * Takes up to `capacity` events.
  *
  * timeout_ns  how long to wait for the first; CONPOOL_FOREVER, or 0
  *
- * Returns how many were taken (0: none came in time, or conpool_queue_wake), or CONPOOL_E_CLOSED, CONPOOL_E_BUSY
- * (loop.drive = caller, and another thread drives), CONPOOL_E_INVALID. Any thread; blocks up to timeout_ns.
+ * Returns how many were taken (0: none came in time, or conpool_queue_wake), or CONPOOL_E_CLOSED,
+ * CONPOOL_E_BUSY (loop.drive = caller, and another thread drives), CONPOOL_E_INVALID. Any thread;
+ * blocks up to timeout_ns.
  */
-CONPOOL_API int32_t conpool_queue_next(conpool_queue *queue, conpool_event *events, uint32_t capacity,
-                                       int64_t timeout_ns) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_queue_next(conpool_queue* queue, conpool_event* events,
+                                       uint32_t capacity, int64_t timeout_ns) CONPOOL_NOEXCEPT;
 
 /*
- * A descriptor that is readable exactly while conpool_queue_next has something to give (with loop.drive = caller: or
- * something to do). For poll, epoll and their like; never read, write or close it. Made at the first call.
+ * A descriptor that is readable exactly while conpool_queue_next has something to give (with
+ * loop.drive = caller: or something to do). For poll, epoll and their like; never read, write or
+ * close it. Made at the first call.
  *
  * Returns the descriptor, or a negative status. Any thread.
  */
-CONPOOL_API int32_t conpool_queue_fd(conpool_queue *queue) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_queue_fd(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
 /* Makes one conpool_queue_next return early: the one that waits now, or the next. Any thread. */
-CONPOOL_API void conpool_queue_wake(conpool_queue *queue) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_queue_wake(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
 /*
- * Cancels the queue's ops, disposes of their events, wakes its consumers (CONPOOL_E_CLOSED). No FINAL comes for its ops
- * any more. Any thread, also twice.
+ * Cancels the queue's ops, disposes of their events, wakes its consumers (CONPOOL_E_CLOSED). No
+ * FINAL comes for its ops any more. Any thread, also twice.
  */
-CONPOOL_API void conpool_queue_close(conpool_queue *queue) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_queue_close(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
 /* Closes the queue and frees it. One at a time. */
-CONPOOL_API void conpool_queue_free(conpool_queue *queue) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_queue_free(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
-/* Frees what the event carries (a connection is released as broken) and clears event->object. Harmless twice. Any
-   thread. To keep the object, set event->object to NULL first. */
-CONPOOL_API void conpool_event_dispose(conpool_event *event) CONPOOL_NOEXCEPT;
+/* Frees what the event carries (a connection is released as broken) and clears event->object.
+   Harmless twice. Any thread. To keep the object, set event->object to NULL first. */
+CONPOOL_API void conpool_event_dispose(conpool_event* event) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Connections
  *
- * A conpool_connection is one lease. Between acquire and release the bytes of the connection are the caller's alone.
- * Reads and writes may be started from any thread; reads end in the order of their start, and so do writes.
+ * A conpool_connection is one lease. Between acquire and release the bytes of the connection are
+ * the caller's alone. Reads and writes may be started from any thread; reads end in the order of
+ * their start, and so do writes.
  */
 
 /*
@@ -527,37 +570,45 @@ CONPOOL_API void conpool_event_dispose(conpool_event *event) CONPOOL_NOEXCEPT;
  *
  * size_max  at most so many bytes in the chunk; 0: as many as came
  *
- * The event is CONPOOL_EVENT_READ with a conpool_chunk, or with the flag CONPOOL_EVENT_EOF and no object at the end of
- * the stream. Any thread; does not block.
+ * The event is CONPOOL_EVENT_READ with a conpool_chunk, or with the flag CONPOOL_EVENT_EOF and no
+ * object at the end of the stream. Any thread; does not block.
  */
-CONPOOL_API conpool_status conpool_connection_read(conpool_connection *connection, size_t size_max, conpool_queue *queue,
-                                                   uint64_t user_data, conpool_op *out_op) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_connection_read(conpool_connection* connection, size_t size_max,
+                                                   conpool_queue* queue, uint64_t user_data,
+                                                   conpool_op* out_op) CONPOOL_NOEXCEPT;
 
 /*
- * Starts to write. The bytes are borrowed until the op's FINAL event: neither change nor free them before. It comes when
- * the operating system has accepted all of them. Any thread; does not block.
+ * Starts to write. The bytes are borrowed until the op's FINAL event: neither change nor free them
+ * before. It comes when the operating system has accepted all of them. Any thread; does not block.
  */
-CONPOOL_API conpool_status conpool_connection_write(conpool_connection *connection, const void *data, size_t size,
-                                                    conpool_queue *queue, uint64_t user_data,
-                                                    conpool_op *out_op) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_connection_write(conpool_connection* connection,
+                                                    const void* data, size_t size,
+                                                    conpool_queue* queue, uint64_t user_data,
+                                                    conpool_op* out_op) CONPOOL_NOEXCEPT;
 
-/* Starts to end our direction, after all writes started before. A connection ended so is not pooled again. */
-CONPOOL_API conpool_status conpool_connection_shutdown_write(conpool_connection *connection, conpool_queue *queue,
-                                                             uint64_t user_data, conpool_op *out_op) CONPOOL_NOEXCEPT;
+/* Starts to end our direction, after all writes started before. A connection ended so is not pooled
+ * again. */
+CONPOOL_API conpool_status conpool_connection_shutdown_write(conpool_connection* connection,
+                                                             conpool_queue* queue,
+                                                             uint64_t user_data,
+                                                             conpool_op* out_op) CONPOOL_NOEXCEPT;
 
 /*
- * Lends the connection's descriptor, for code that wants to read and write itself. Not for TLS connections.
+ * Lends the connection's descriptor, for code that wants to read and write itself. Not for TLS
+ * connections.
  *
  * blocking  1 for a blocking descriptor, 0 for a non-blocking one
  * out_fd    a close-on-exec duplicate that is the caller's to close
- * out_read  bytes that were received already and belong before anything the descriptor gives, or NULL when there are none
+ * out_read  bytes that were received already and belong before anything the descriptor gives, or
+ * NULL when there are none
  *
- * Until conpool_connection_release the library touches the connection no more. Released as reusable it is pooled again
- * only when nothing is left to read. Returns CONPOOL_E_WRONG_STATE while reads or writes run, CONPOOL_E_UNSUPPORTED for
- * TLS. Any thread; waits for the loop's current turn.
+ * Until conpool_connection_release the library touches the connection no more. Released as reusable
+ * it is pooled again only when nothing is left to read. Returns CONPOOL_E_WRONG_STATE while reads
+ * or writes run, CONPOOL_E_UNSUPPORTED for TLS. Any thread; waits for the loop's current turn.
  */
-CONPOOL_API conpool_status conpool_connection_lend(conpool_connection *connection, int32_t blocking, int32_t *out_fd,
-                                                   conpool_chunk **out_read) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_connection_lend(conpool_connection* connection, int32_t blocking,
+                                                   int32_t* out_fd,
+                                                   conpool_chunk** out_read) CONPOOL_NOEXCEPT;
 
 /* How a lease ends. */
 enum {
@@ -566,56 +617,62 @@ enum {
 };
 
 /*
- * Ends the lease and frees the handle. Ops still running on it end with CONPOOL_E_CANCELLED, and the connection closes.
- * Any thread, once; does not block, cannot fail.
+ * Ends the lease and frees the handle. Ops still running on it end with CONPOOL_E_CANCELLED, and
+ * the connection closes. Any thread, once; does not block, cannot fail.
  */
-CONPOOL_API void conpool_connection_release(conpool_connection *connection, int32_t how) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_connection_release(conpool_connection* connection,
+                                            int32_t how) CONPOOL_NOEXCEPT;
 
-/* The address that won: "192.0.2.1:443", "[2001:db8::1]:443", "unix:/path". Borrowed. Any thread. */
-CONPOOL_API const char *conpool_connection_address(const conpool_connection *connection) CONPOOL_NOEXCEPT;
+/* The address that won: "192.0.2.1:443", "[2001:db8::1]:443", "unix:/path". Borrowed. Any thread.
+ */
+CONPOOL_API const char* conpool_connection_address(const conpool_connection* connection)
+    CONPOOL_NOEXCEPT;
 
 /*
- * Facts as JSON text: id, endpoint, address, local address, reused, uses, age, how long each phase of the dial took,
- * the attempts of the race, TLS version, cipher, ALPN, whether the session was resumed, the peer's certificate.
- * Free it with conpool_text_free. Any thread; does not block.
+ * Facts as JSON text: id, endpoint, address, local address, reused, uses, age, how long each phase
+ * of the dial took, the attempts of the race, TLS version, cipher, ALPN, whether the session was
+ * resumed, the peer's certificate. Free it with conpool_text_free. Any thread; does not block.
  */
-CONPOOL_API conpool_status conpool_connection_describe(const conpool_connection *connection, char **out) CONPOOL_NOEXCEPT;
+CONPOOL_API conpool_status conpool_connection_describe(const conpool_connection* connection,
+                                                       char** out) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Chunks
  */
 
 /* The bytes, valid until conpool_chunk_free. Any thread. */
-CONPOOL_API const uint8_t *conpool_chunk_data(const conpool_chunk *chunk) CONPOOL_NOEXCEPT;
-CONPOOL_API size_t conpool_chunk_size(const conpool_chunk *chunk) CONPOOL_NOEXCEPT;
+CONPOOL_API const uint8_t* conpool_chunk_data(const conpool_chunk* chunk) CONPOOL_NOEXCEPT;
+CONPOOL_API size_t conpool_chunk_size(const conpool_chunk* chunk) CONPOOL_NOEXCEPT;
 /* Any thread, once. Bytes held in chunks count against pool.max_pinned. */
-CONPOOL_API void conpool_chunk_free(conpool_chunk *chunk) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_chunk_free(conpool_chunk* chunk) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
  * Lookups: the program as resolver
  */
 
 /* The name to resolve, without a trailing dot. Borrowed. */
-CONPOOL_API const char *conpool_lookup_name(const conpool_lookup *lookup) CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_lookup_name(const conpool_lookup* lookup) CONPOOL_NOEXCEPT;
 /* 4 or 6: the family of addresses that is asked for. */
-CONPOOL_API int32_t conpool_lookup_family(const conpool_lookup *lookup) CONPOOL_NOEXCEPT;
+CONPOOL_API int32_t conpool_lookup_family(const conpool_lookup* lookup) CONPOOL_NOEXCEPT;
 
 /*
  * Answers a lookup and frees it.
  *
  * addresses  "192.0.2.1,192.0.2.2", of the asked family; empty: the name has none
  *
- * Returns CONPOOL_E_BAD_ADDRESS (and the lookup stays) for a text that is no such list. Any thread; does not block.
+ * Returns CONPOOL_E_BAD_ADDRESS (and the lookup stays) for a text that is no such list. Any thread;
+ * does not block.
  */
-CONPOOL_API conpool_status conpool_lookup_answer(conpool_lookup *lookup, const char *addresses,
+CONPOOL_API conpool_status conpool_lookup_answer(conpool_lookup* lookup, const char* addresses,
                                                  size_t size) CONPOOL_NOEXCEPT;
 
-/* Fails a lookup with a message for the error's ledger, and frees it. Any thread; does not block. */
-CONPOOL_API conpool_status conpool_lookup_fail(conpool_lookup *lookup, const char *message,
+/* Fails a lookup with a message for the error's ledger, and frees it. Any thread; does not block.
+ */
+CONPOOL_API conpool_status conpool_lookup_fail(conpool_lookup* lookup, const char* message,
                                                size_t size) CONPOOL_NOEXCEPT;
 
 /* Frees a lookup that is not answered: it ends by its time limit. */
-CONPOOL_API void conpool_lookup_free(conpool_lookup *lookup) CONPOOL_NOEXCEPT;
+CONPOOL_API void conpool_lookup_free(conpool_lookup* lookup) CONPOOL_NOEXCEPT;
 
 #ifdef __cplusplus
 }

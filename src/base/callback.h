@@ -20,8 +20,8 @@ class Callback<R(Args...)> {
   Callback() = default;
   Callback(std::nullptr_t) {}  // NOLINT: implicit by design
   template <typename F>
-    requires(!std::is_same_v<std::decay_t<F>, Callback> && std::is_invocable_r_v<R, F&, Args...>)
-  Callback(F function) {  // NOLINT: implicit by design
+  requires(!std::is_same_v<std::decay_t<F>, Callback> && std::is_invocable_r_v<R, F&, Args...>)
+      Callback(F function) {  // NOLINT: implicit by design
     if constexpr (sizeof(F) <= kInline && alignof(F) <= alignof(std::max_align_t) &&
                   std::is_nothrow_move_constructible_v<F>) {
       new (&storage_) F(std::move(function));

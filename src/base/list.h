@@ -36,7 +36,8 @@ class List {
  public:
   List() { head_.next_ = head_.prev_ = &head_; }
   ~List() {
-    while (!empty()) head_.next_->unlink();
+    while (!empty())
+      head_.next_->unlink();
     head_.next_ = head_.prev_ = nullptr;
   }
   List(const List&) = delete;

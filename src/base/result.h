@@ -13,17 +13,19 @@ namespace conpool {
 // What one room tells the room above when something fails. base/error.h builds the ledger.
 struct Failure {
   Status status = Status::E_INTERNAL;
-  int os_error = 0;             // errno, or 0
-  int64_t tls_verify = 0;       // X509_V_ERR_*, or 0
-  uint32_t h2_error = 0;        // RFC 9113 §7, meaningful with an HTTP status only
-  std::string detail = {};      // one line, lower case, no full stop; may be empty
+  int os_error = 0;         // errno, or 0
+  int64_t tls_verify = 0;   // X509_V_ERR_*, or 0
+  uint32_t h2_error = 0;    // RFC 9113 §7, meaningful with an HTTP status only
+  std::string detail = {};  // one line, lower case, no full stop; may be empty
 };
 
 struct Unexpected {
   Failure failure;
 };
 
-[[nodiscard]] inline Unexpected fail(Failure failure) { return Unexpected{std::move(failure)}; }
+[[nodiscard]] inline Unexpected fail(Failure failure) {
+  return Unexpected{std::move(failure)};
+}
 [[nodiscard]] inline Unexpected fail(Status status, std::string detail = {}) {
   return Unexpected{Failure{.status = status, .detail = std::move(detail)}};
 }

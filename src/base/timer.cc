@@ -20,7 +20,8 @@ void Timer::cancel() {
 }
 
 TimerQueue::~TimerQueue() {
-  for (Timer* timer : heap_) timer->queue_ = nullptr;
+  for (Timer* timer : heap_)
+    timer->queue_ = nullptr;
 }
 
 size_t TimerQueue::fire_due(Time now) {

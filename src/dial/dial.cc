@@ -1,3 +1,4 @@
+// The dial: one race with its lookups and handshakes.
 #include "dial/dial.h"
 
 #include <algorithm>
@@ -12,9 +13,12 @@ using racer::ActionKind;
 using racer::AttemptId;
 
 // One attempt: the handler of its stream, first of the TCP connection, then of TLS over it.
-class Dial::Running final : public SocketBudget::Claim, public io::Discardable, private io::StreamHandler {
+class Dial::Running final : public SocketBudget::Claim,
+                            public io::Discardable,
+                            private io::StreamHandler {
  public:
-  Running(Dial& dial, AttemptId id, SocketAddress address) : dial_(dial), id_(id), address_(std::move(address)) {}
+  Running(Dial& dial, AttemptId id, SocketAddress address)
+      : dial_(dial), id_(id), address_(std::move(address)) {}
   ~Running() override = default;
 
   AttemptId id() const { return id_; }
@@ -61,7 +65,8 @@ class Dial::Running final : public SocketBudget::Claim, public io::Discardable, 
   // Another dial gave its place back and is still at work: connect in a turn of our own.
   void granted() override {
     grant_.set_callback([this] {
-      if (const Result<void> started = connect(); !started) dial_.attempt_broke(id_, started.error());
+      if (const Result<void> started = connect(); !started)
+        dial_.attempt_broke(id_, started.error());
     });
     dial_.environment_.loop.arm(grant_, dial_.now());
   }
@@ -100,10 +105,12 @@ Dial::Dial(const Environment& environment, const Target& target, Options options
     run();
   });
   dial_timer_.set_callback([this] {
-    cancel({.status = Status::E_DIAL_TIMEOUT, .detail = "after " + duration_text(options_.values.dial_timeout)});
+    cancel({.status = Status::E_DIAL_TIMEOUT,
+            .detail = "after " + duration_text(options_.values.dial_timeout)});
   });
   tls_timer_.set_callback([this] {
-    const Failure late{.status = Status::E_TLS_TIMEOUT, .detail = "after " + duration_text(options_.values.tls_timeout)};
+    const Failure late{.status = Status::E_TLS_TIMEOUT,
+                       .detail = "after " + duration_text(options_.values.tls_timeout)};
     attempt_broke(winner_, late);
   });
   end_timer_.set_callback([this] { lost(); });
@@ -126,7 +133,8 @@ racer::RaceOptions Dial::make_race_options() const {
     // Any global address tells whether there is a route; no packet leaves.
     std::array<uint8_t, 16> global{0x20, 0x00};
     global[15] = 1;
-    options.v6_routable = environment_.loop.source_address(SocketAddress::v6(global, 9)).has_value();
+    options.v6_routable =
+        environment_.loop.source_address(SocketAddress::v6(global, 9)).has_value();
   }
   return options;
 }
@@ -137,7 +145,8 @@ void Dial::start() {
   starting_ = true;
   if (options_.lookup) {
     race_.start(now());
-    lookup_ = environment_.resolver.lookup(target_.host, resolver::LookupOptions::from(options_.values), this);
+    lookup_ = environment_.resolver.lookup(target_.host,
+                                           resolver::LookupOptions::from(options_.values), this);
   } else {
     const std::vector<racer::Candidate> list = owner_.candidates();
     race_.start(now(), list);
@@ -153,7 +162,8 @@ void Dial::cancel(const Failure& reason) {
   run();
 }
 
-// --- names -----------------------------------------------------------------------------------------
+// --- names
+// -----------------------------------------------------------------------------------------
 
 void Dial::note_answer(Family family, const resolver::FamilyAnswer& answer) {
   lookups_.insert(lookups_.end(), answer.attempts.begin(), answer.attempts.end());
@@ -181,7 +191,8 @@ void Dial::on_update(Family family, resolver::FamilyAnswer answer) {
   run();
 }
 
-void Dial::feed(Family family, const std::vector<racer::Candidate>& all, const resolver::FamilyAnswer* answer) {
+void Dial::feed(Family family, const std::vector<racer::Candidate>& all,
+                const resolver::FamilyAnswer* answer) {
   std::vector<racer::Candidate> list;
   for (const racer::Candidate& candidate : all) {
     if (candidate.address.family() == family) list.push_back(candidate);
@@ -195,7 +206,8 @@ void Dial::feed(Family family, const std::vector<racer::Candidate>& all, const r
   }
 }
 
-// --- the race --------------------------------------------------------------------------------------
+// --- the race
+// --------------------------------------------------------------------------------------
 
 void Dial::run() {
   if (performing_ || ended_) return;
@@ -203,7 +215,8 @@ void Dial::run() {
   for (;;) {
     race_.take_actions(&actions_);
     if (actions_.empty()) break;
-    // An action that ends the dial may destroy it: then perform() answers false and nothing is touched.
+    // An action that ends the dial may destroy it: then perform() answers false and nothing is
+    // touched.
     const std::vector<racer::Action> batch = std::move(actions_);
     actions_ = {};
     for (const racer::Action& action : batch) {
@@ -264,7 +277,10 @@ void Dial::start_attempt(AttemptId id) {
   Running& running = *running_.back();
   owner_.attempt_started(address);
   if (events_.wants(EventKind::RaceAttemptStarted)) {
-    events_.emit({.kind = EventKind::RaceAttemptStarted, .time = now(), .first = id, .text = attempt_target(address)});
+    events_.emit({.kind = EventKind::RaceAttemptStarted,
+                  .time = now(),
+                  .first = id,
+                  .text = attempt_target(address)});
   }
   if (!owner_.allowed(address)) {
     return race_failed(id, {.status = Status::E_CONNECT_UNREACHABLE,
@@ -277,7 +293,9 @@ void Dial::attempt_opened(AttemptId id) {
   Running* running = find(id);
   const Nanos rtt = running->stream()->facts().rtt;
   owner_.attempt_connected(running->address(), rtt > 0 ? rtt : now() - race_.attempt(id).started);
-  events_.emit({.kind = EventKind::RaceAttemptConnected, .time = now(), .first = id,
+  events_.emit({.kind = EventKind::RaceAttemptConnected,
+                .time = now(),
+                .first = id,
                 .duration = now() - race_.attempt(id).started});
   race_.on_connected(now(), id, rtt);
   run();
@@ -295,8 +313,12 @@ void Dial::race_failed(AttemptId id, const Failure& failure) {
   if (running == nullptr) return;
   owner_.attempt_failed(running->address(), failure);
   if (events_.wants(EventKind::RaceAttemptFailed)) {
-    events_.emit({.kind = EventKind::RaceAttemptFailed, .time = now(), .status = failure.status,
-                  .os_error = failure.os_error, .first = id, .duration = now() - race_.attempt(id).started,
+    events_.emit({.kind = EventKind::RaceAttemptFailed,
+                  .time = now(),
+                  .status = failure.status,
+                  .os_error = failure.os_error,
+                  .first = id,
+                  .duration = now() - race_.attempt(id).started,
                   .text = attempt_target(running->address())});
   }
   drop(id);
@@ -315,7 +337,8 @@ void Dial::attempt_broke(AttemptId id, const Failure& failure) {
 }
 
 void Dial::drop(AttemptId id) {
-  const auto at = std::find_if(running_.begin(), running_.end(), [id](const auto& r) { return r->id() == id; });
+  const auto at =
+      std::find_if(running_.begin(), running_.end(), [id](const auto& r) { return r->id() == id; });
   if (at == running_.end()) return;
   std::unique_ptr<Running> running = std::move(*at);
   running_.erase(at);
@@ -332,12 +355,19 @@ void Dial::close_attempt(AttemptId id) {
   if (record.state == State::Failed) {
     owner_.attempt_failed(running->address(), record.failure);
     if (events_.wants(EventKind::RaceAttemptFailed)) {
-      events_.emit({.kind = EventKind::RaceAttemptFailed, .time = now(), .status = record.failure.status, .first = id,
-                    .duration = now() - record.started, .text = attempt_target(running->address())});
+      events_.emit({.kind = EventKind::RaceAttemptFailed,
+                    .time = now(),
+                    .status = record.failure.status,
+                    .first = id,
+                    .duration = now() - record.started,
+                    .text = attempt_target(running->address())});
     }
   } else {
-    owner_.attempt_lost(running->address(), record.state == State::LostSlow || record.state == State::GivenUp);
-    events_.emit({.kind = EventKind::RaceAttemptClosed, .time = now(), .first = id,
+    owner_.attempt_lost(running->address(),
+                        record.state == State::LostSlow || record.state == State::GivenUp);
+    events_.emit({.kind = EventKind::RaceAttemptClosed,
+                  .time = now(),
+                  .first = id,
                   .duration = now() - record.started});
   }
   drop(id);
@@ -349,8 +379,11 @@ bool Dial::won(AttemptId id) {
   lookup_.reset();
   race_timer_.cancel();
   Running* running = find(id);
-  events_.emit({.kind = EventKind::RaceWon, .time = now(), .first = id,
-                .second = static_cast<int64_t>(race_.attempts().size()), .duration = now() - started_});
+  events_.emit({.kind = EventKind::RaceWon,
+                .time = now(),
+                .first = id,
+                .second = static_cast<int64_t>(race_.attempts().size()),
+                .duration = now() - started_});
   if (!target_.uses_tls || running->tls() != nullptr) {
     finish(*running);
     return false;
@@ -364,7 +397,8 @@ bool Dial::won(AttemptId id) {
   return true;
 }
 
-Result<std::unique_ptr<io::Stream>> Dial::wrap_tls(std::unique_ptr<io::Stream> lower, tls::ClientStream** out) {
+Result<std::unique_ptr<io::Stream>> Dial::wrap_tls(std::unique_ptr<io::Stream> lower,
+                                                   tls::ClientStream** out) {
   tls::ClientConfig config;
   config.context = options_.context;
   config.name = target_.tls_name;
@@ -381,7 +415,8 @@ Result<std::unique_ptr<io::Stream>> Dial::wrap_tls(std::unique_ptr<io::Stream> l
   return std::unique_ptr<io::Stream>(std::move(*stream));
 }
 
-// --- the end -----------------------------------------------------------------------------------------
+// --- the end
+// -----------------------------------------------------------------------------------------
 
 std::vector<Attempt> Dial::ledger() const {
   std::vector<Attempt> all = lookups_;
@@ -404,14 +439,16 @@ void Dial::finish(Running& winner) {
   if (winner.tls() != nullptr) {
     established.tls = winner.tls()->tls_facts();
     timing_.secured = now() - started_;
-    events_.emit({.kind = established.tls->resumed ? EventKind::TlsResumed : EventKind::TlsDone, .time = now(),
-                  .duration = timing_.secured - timing_.connected, .text = established.tls->cipher});
+    events_.emit({.kind = established.tls->resumed ? EventKind::TlsResumed : EventKind::TlsDone,
+                  .time = now(),
+                  .duration = timing_.secured - timing_.connected,
+                  .text = established.tls->cipher});
   }
   timing_.total = now() - started_;
   established.timing = timing_;
-  established.session = std::make_unique<raw::Session>(
-      environment_.loop, winner.take_stream(), environment_.pinned,
-      raw::Place{attempt_target(winner.address()), target_.text});
+  established.session =
+      std::make_unique<raw::Session>(environment_.loop, winner.take_stream(), environment_.pinned,
+                                     raw::Place{attempt_target(winner.address()), target_.text});
   events_.emit({.kind = EventKind::DialDone, .time = now(), .duration = timing_.total});
   owner_.dialed(std::move(established));
 }
@@ -432,14 +469,20 @@ void Dial::fail(const Failure& cause, Phase phase, const SocketAddress* address)
   error->cause = cause;
   error->phase = phase;
   if (address != nullptr) {
-    error->context.push_back((phase == Phase::Tls ? "securing " : "connecting to ") + attempt_target(*address));
+    error->context.push_back((phase == Phase::Tls ? "securing " : "connecting to ") +
+                             attempt_target(*address));
   } else if (phase == Phase::Dns && !target_.host.literal) {
     error->context.push_back("resolving " + target_.host.text());
   }
   error->context.push_back("connecting to " + target_.text);
-  for (Attempt& attempt : ledger()) error->add_attempt(std::move(attempt));
-  events_.emit({.kind = EventKind::RaceFailed, .time = now(), .status = cause.status, .os_error = cause.os_error,
-                .first = static_cast<int64_t>(race_.attempts().size()), .duration = now() - started_});
+  for (Attempt& attempt : ledger())
+    error->add_attempt(std::move(attempt));
+  events_.emit({.kind = EventKind::RaceFailed,
+                .time = now(),
+                .status = cause.status,
+                .os_error = cause.os_error,
+                .first = static_cast<int64_t>(race_.attempts().size()),
+                .duration = now() - started_});
   owner_.dial_failed(std::move(error));
 }
 

@@ -1,8 +1,10 @@
-// Dial: from an endpoint's name to an established connection with its session. Drives the resolver, the race and TLS.
+// Dial: from an endpoint's name to an established connection with its session. Drives the resolver,
+// the race and TLS.
 //
-// Lifecycle: construct → start → (answers, attempts, handshakes) → exactly one call of DialOwner::dialed or
-// DialOwner::dial_failed, later than start(). Destroying the dial calls everything off: its sockets close, its lookup is
-// left to the resolver, whose answers go on to feed the cache (RFC 8305 §5).
+// Lifecycle: construct → start → (answers, attempts, handshakes) → exactly one call of
+// DialOwner::dialed or DialOwner::dial_failed, later than start(). Destroying the dial calls
+// everything off: its sockets close, its lookup is left to the resolver, whose answers go on to
+// feed the cache (RFC 8305 §5).
 #pragma once
 
 #include <memory>
@@ -25,12 +27,12 @@ namespace conpool::dial {
 
 // What is dialed: the parts of an endpoint that a dial needs. Outlives the dial.
 struct Target {
-  Host host;                             // empty name and no literal for a list of addresses or a unix path
+  Host host;  // empty name and no literal for a list of addresses or a unix path
   std::vector<uint16_t> ports;
   std::vector<SocketAddress> addresses;  // the caller's own list, or the unix path
   std::string text;                      // "localhost:8088": how texts name it
   bool uses_tls = false;
-  std::string tls_name;                  // to verify
+  std::string tls_name;  // to verify
   std::string ticket_key;
 };
 
@@ -65,7 +67,8 @@ class DialOwner {
  public:
   // A family's answer came (or a later one): the owner's own set of addresses follows it.
   virtual void answered(Family family, const resolver::FamilyAnswer& answer) = 0;
-  // The candidates of all addresses known now, in the order in which to try them; both families mixed.
+  // The candidates of all addresses known now, in the order in which to try them; both families
+  // mixed.
   virtual std::vector<racer::Candidate> candidates() = 0;
   virtual bool allowed(const SocketAddress& address) = 0;  // dns.address_filter
   virtual void attempt_started(const SocketAddress& address) = 0;
@@ -81,10 +84,10 @@ class DialOwner {
 };
 
 struct Options {
-  Values values;                           // of the endpoint, with the overrides of the op the dial is for
-  bool lookup = true;                      // false: candidates() is complete already
-  bool v6_demoted = false;                 // IPv6 lost to IPv4 several times in a row on this network
-  std::shared_ptr<tls::Context> context;   // for TLS
+  Values values;            // of the endpoint, with the overrides of the op the dial is for
+  bool lookup = true;       // false: candidates() is complete already
+  bool v6_demoted = false;  // IPv6 lost to IPv4 several times in a row on this network
+  std::shared_ptr<tls::Context> context;  // for TLS
 };
 
 class Dial final : private resolver::LookupHandler {
@@ -108,7 +111,8 @@ class Dial final : private resolver::LookupHandler {
 
   Time now() const { return environment_.loop.now(); }
   racer::RaceOptions make_race_options() const;
-  void feed(Family family, const std::vector<racer::Candidate>& all, const resolver::FamilyAnswer* answer);
+  void feed(Family family, const std::vector<racer::Candidate>& all,
+            const resolver::FamilyAnswer* answer);
   // Performs the race's actions until none is left. May end in destroying the dial.
   void run();
   bool perform(const racer::Action& action);  // false: the dial has ended
@@ -128,7 +132,8 @@ class Dial final : private resolver::LookupHandler {
 
   void note_answer(Family family, const resolver::FamilyAnswer& answer);
   Running* find(racer::AttemptId id);
-  Result<std::unique_ptr<io::Stream>> wrap_tls(std::unique_ptr<io::Stream> lower, tls::ClientStream** out);
+  Result<std::unique_ptr<io::Stream>> wrap_tls(std::unique_ptr<io::Stream> lower,
+                                               tls::ClientStream** out);
   std::string attempt_target(const SocketAddress& address) const;
   std::vector<Attempt> ledger() const;
 

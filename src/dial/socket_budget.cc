@@ -1,3 +1,4 @@
+// The cap on racing sockets.
 #include "dial/socket_budget.h"
 
 namespace conpool::dial {

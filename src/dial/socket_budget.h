@@ -9,7 +9,8 @@ namespace conpool::dial {
 
 struct BudgetTag {};
 
-// An attempt's claim on one socket. Waits in line when the cap is reached; destroying it gives the place back.
+// An attempt's claim on one socket. Waits in line when the cap is reached; destroying it gives the
+// place back.
 class SocketBudget {
  public:
   class Claim : public ListNode<BudgetTag> {

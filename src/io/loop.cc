@@ -1,3 +1,4 @@
+// What all worlds share: the end of a turn.
 #include "io/loop.h"
 
 namespace conpool::io {

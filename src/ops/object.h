@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "conpool/conpool.h"
+#include "ops/fork.h"
 
 namespace conpool::ops {
 
@@ -21,6 +22,8 @@ class Object {
   // conpool_event_dispose on an event that still carries the object, or a closing queue. Any
   // thread; no lock of this room is held.
   virtual void dispose() noexcept = 0;
+  // The fork generation of the process that made it.
+  uint32_t born() const noexcept { return born_; }
 
  private:
   friend class Op;
@@ -35,6 +38,7 @@ class Object {
     uint64_t value[2] = {0, 0};
   };
   Node node_;
+  const uint32_t born_ = fork_generation();
 };
 
 // Frees the object that the event carries, if any, and tells the op that its consumer is done with

@@ -1,3 +1,4 @@
+// The accounts of one endpoint; the rules stand in the header.
 #include "pool/endpoint_machine.h"
 
 #include <algorithm>
@@ -5,7 +6,8 @@
 
 namespace conpool::pool {
 
-EndpointMachine::EndpointMachine(const MachineLimits& limits, Environment& environment, uint64_t seed)
+EndpointMachine::EndpointMachine(const MachineLimits& limits, Environment& environment,
+                                 uint64_t seed)
     : limits_(limits), environment_(environment), rng_(seed) {}
 
 // --- waiters ---------------------------------------------------------------------------------
@@ -15,13 +17,17 @@ void EndpointMachine::add_waiter(WaiterRecord& waiter, Time now) {
   waiter.arrived = now;
   waiter.number = next_waiter_++;
   if (shutting_down_) {
-    actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
+    actions_.push_back(
+        {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
     return;
   }
-  // Those that an idle connection or a dial can serve do not count: 0 means to fail at once when all is taken.
-  const int64_t room = counts_.idle + std::max<int64_t>(0, limits_.max_connections - counts_.open());
+  // Those that an idle connection or a dial can serve do not count: 0 means to fail at once when
+  // all is taken.
+  const int64_t room =
+      counts_.idle + std::max<int64_t>(0, limits_.max_connections - counts_.open());
   if (counts_.waiters >= limits_.max_waiters + room) {
-    actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_WAITERS_LIMIT});
+    actions_.push_back(
+        {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_WAITERS_LIMIT});
     return;
   }
   waiters_.push_back(waiter);
@@ -32,17 +38,20 @@ void EndpointMachine::enter(WaiterRecord& waiter) {
   ++counts_.waiters;
   if (now_ >= waiter.queue_deadline) overdue_ = true;
   waiter.timer.set_callback([this, &waiter] { on_waiter_timer(waiter); });
-  waiter.timer.arm(timers_, std::min({waiter.queue_deadline, waiter.dial_deadline, waiter.total_deadline}));
+  waiter.timer.arm(timers_,
+                   std::min({waiter.queue_deadline, waiter.dial_deadline, waiter.total_deadline}));
 }
 
 void EndpointMachine::requeue(WaiterRecord& waiter, Time now) {
   now_ = now;
   if (shutting_down_) {
-    actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
+    actions_.push_back(
+        {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
     return;
   }
   WaiterRecord* position = waiters_.front();
-  while (position != nullptr && position->number < waiter.number) position = waiters_.next(*position);
+  while (position != nullptr && position->number < waiter.number)
+    position = waiters_.next(*position);
   if (position == nullptr) {
     waiters_.push_back(waiter);
   } else {
@@ -68,23 +77,26 @@ void EndpointMachine::unlink(WaiterRecord& waiter) {
 
 void EndpointMachine::fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial) {
   unlink(waiter);
-  actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .dial = dial, .status = status});
+  actions_.push_back(
+      {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .dial = dial, .status = status});
 }
 
 bool EndpointMachine::covers(const WaiterRecord& waiter) {
   int64_t left = covering();
-  for (WaiterRecord* w = waiters_.front(); w != nullptr && left > 0; w = waiters_.next(*w), --left) {
+  for (WaiterRecord* w = waiters_.front(); w != nullptr && left > 0;
+       w = waiters_.next(*w), --left) {
     if (w == &waiter) return true;
   }
   return false;
 }
 
-// A deadline that does not apply when it passes (a waiter's queue time while it is covered) is looked at again when
-// what covered it ends.
+// A deadline that does not apply when it passes (a waiter's queue time while it is covered) is
+// looked at again when what covered it ends.
 void EndpointMachine::on_waiter_timer(WaiterRecord& waiter) {
   if (now_ >= waiter.total_deadline) return fail_waiter(waiter, Status::E_TIMEOUT);
   const bool covered = covers(waiter);
-  if (!covered && now_ >= waiter.queue_deadline) return fail_waiter(waiter, Status::E_QUEUE_TIMEOUT);
+  if (!covered && now_ >= waiter.queue_deadline)
+    return fail_waiter(waiter, Status::E_QUEUE_TIMEOUT);
   if (covered && now_ >= waiter.dial_deadline) return fail_waiter(waiter, Status::E_DIAL_TIMEOUT);
   if (now_ >= waiter.queue_deadline) overdue_ = true;
   Time next = waiter.total_deadline;
@@ -113,7 +125,9 @@ void EndpointMachine::start_dials(Time now) {
   permit_wanted_ = false;
   Time redial = kNever;
   for (WaiterRecord* w = waiters_.front(); w != nullptr; w = waiters_.next(*w)) {
-    if (covering() >= counts_.waiters || counts_.open() + counts_.dialing >= limits_.max_connections) break;
+    if (covering() >= counts_.waiters ||
+        counts_.open() + counts_.dialing >= limits_.max_connections)
+      break;
     if (w->dial != 0) continue;
     if (w->redial_at > now) {
       redial = std::min(redial, w->redial_at);
@@ -121,7 +135,8 @@ void EndpointMachine::start_dials(Time now) {
     }
     if (!start_dial(w, now)) return;
   }
-  while (!shutting_down_ && counts_.idle + std::max<int64_t>(0, covering() - counts_.waiters) < limits_.min_idle &&
+  while (!shutting_down_ &&
+         counts_.idle + std::max<int64_t>(0, covering() - counts_.waiters) < limits_.min_idle &&
          counts_.open() + counts_.dialing < limits_.max_connections) {
     if (warm_at_ > now) {
       redial = std::min(redial, warm_at_);
@@ -137,9 +152,11 @@ void EndpointMachine::start_dials(Time now) {
   redial_timer_.arm(timers_, redial);
 }
 
-void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity, Time now) {
+void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection,
+                                     session::Capacity capacity, Time now) {
   now_ = now;
-  const auto found = std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
+  const auto found =
+      std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
   assert(found != dials_.end());
   if (found->sponsor != nullptr) found->sponsor->dial = 0;
   dials_.erase(found);
@@ -162,7 +179,8 @@ void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection
 
 void EndpointMachine::dial_failed(uint64_t dial, Time now) {
   now_ = now;
-  const auto found = std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
+  const auto found =
+      std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
   assert(found != dials_.end());
   const Dial failed = *found;
   dials_.erase(found);
@@ -170,7 +188,8 @@ void EndpointMachine::dial_failed(uint64_t dial, Time now) {
   environment_.return_permit();
   ++failed_in_a_row_;
   Nanos delay = kRedialDelay;
-  for (uint32_t i = 1; i < failed_in_a_row_ && delay < kRedialDelayMax; ++i) delay = delay * 8 / 5;
+  for (uint32_t i = 1; i < failed_in_a_row_ && delay < kRedialDelayMax; ++i)
+    delay = delay * 8 / 5;
   delay = std::min(delay, kRedialDelayMax);
   const Time redial_at = deadline_after(now, delay + rng_.between(-delay / 5, delay / 5));
   warm_at_ = redial_at;
@@ -251,14 +270,16 @@ void EndpointMachine::transition(ConnectionRecord& connection, ConnectionState n
     }
   }
   const bool was_open = before != ConnectionState::New && before != ConnectionState::Draining;
-  if (was_open && (next == ConnectionState::Draining || next == ConnectionState::Closed)) environment_.return_permit();
+  if (was_open && (next == ConnectionState::Draining || next == ConnectionState::Closed))
+    environment_.return_permit();
   arm_connection(connection);
 }
 
 void EndpointMachine::arm_connection(ConnectionRecord& connection) {
   Time deadline = kNever;
   if (connection.state == ConnectionState::Idle) {
-    deadline = std::min(connection.retire_at, deadline_after(connection.idle_since, limits_.idle_timeout));
+    deadline =
+        std::min(connection.retire_at, deadline_after(connection.idle_since, limits_.idle_timeout));
   } else if (connection.state == ConnectionState::Draining) {
     deadline = connection.drain_deadline;
   }
@@ -266,7 +287,8 @@ void EndpointMachine::arm_connection(ConnectionRecord& connection) {
 }
 
 void EndpointMachine::on_connection_timer(ConnectionRecord& connection) {
-  if (connection.state == ConnectionState::Draining) return close(connection, CloseReason::DrainTimeout);
+  if (connection.state == ConnectionState::Draining)
+    return close(connection, CloseReason::DrainTimeout);
   if (const CloseReason* reason = worn_out(connection, now_)) close(connection, *reason);
 }
 
@@ -281,14 +303,16 @@ void EndpointMachine::close(ConnectionRecord& connection, CloseReason reason) {
 
 void EndpointMachine::set_capacity(ConnectionRecord& connection, session::Capacity capacity) {
   connection.capacity = capacity;
-  if (connection.state != ConnectionState::Draining && connection.state != ConnectionState::Closed) {
+  if (connection.state != ConnectionState::Draining &&
+      connection.state != ConnectionState::Closed) {
     transition(connection, state_for(connection));
   }
 }
 
 void EndpointMachine::set_held(ConnectionRecord& connection, bool held) {
   connection.held = held;
-  if (connection.state != ConnectionState::Draining && connection.state != ConnectionState::Closed) {
+  if (connection.state != ConnectionState::Draining &&
+      connection.state != ConnectionState::Closed) {
     transition(connection, state_for(connection));
   }
 }
@@ -334,11 +358,13 @@ void EndpointMachine::dead(ConnectionRecord& connection, CloseReason reason) {
 
 void EndpointMachine::drain(ConnectionRecord& connection, CloseReason reason, Time now) {
   now_ = now;
-  if (connection.state == ConnectionState::Draining || connection.state == ConnectionState::Closed) return;
+  if (connection.state == ConnectionState::Draining || connection.state == ConnectionState::Closed)
+    return;
   if (connection.leases == 0) return close(connection, reason);
   connection.drain_deadline = deadline_after(now, limits_.drain_timeout);
   transition(connection, ConnectionState::Draining);
-  if (counts_.draining > limits_.max_draining && !shutting_down_) close(*draining_.front(), CloseReason::DrainLimit);
+  if (counts_.draining > limits_.max_draining && !shutting_down_)
+    close(*draining_.front(), CloseReason::DrainLimit);
   check_invariants();
 }
 
@@ -348,7 +374,8 @@ const CloseReason* EndpointMachine::worn_out(const ConnectionRecord& connection,
   static constexpr CloseReason kIdle = CloseReason::Idle;
   static constexpr CloseReason kUses = CloseReason::Uses;
   if (now >= connection.retire_at) return &kAge;
-  if (limits_.max_uses > 0 && connection.uses >= static_cast<uint64_t>(limits_.max_uses)) return &kUses;
+  if (limits_.max_uses > 0 && connection.uses >= static_cast<uint64_t>(limits_.max_uses))
+    return &kUses;
   // A connection that was just dialed is worth one lease even where none are kept.
   if (connection.uses > 0 || limits_.idle_timeout > 0) {
     if (now >= deadline_after(connection.idle_since, limits_.idle_timeout)) return &kIdle;
@@ -359,7 +386,8 @@ const CloseReason* EndpointMachine::worn_out(const ConnectionRecord& connection,
 // --- dispatch ------------------------------------------------------------------------------------
 
 ConnectionRecord* EndpointMachine::pick(Time now) {
-  // A running connection with room below its soft limit first: fewer connections stay busy, the rest can retire.
+  // A running connection with room below its soft limit first: fewer connections stay busy, the
+  // rest can retire.
   ConnectionRecord* best = nullptr;
   for (ConnectionRecord* c = active_.front(); c != nullptr; c = active_.next(*c)) {
     if (c->leases < c->capacity.soft && (best == nullptr || c->leases < best->leases)) best = c;
@@ -438,10 +466,13 @@ void EndpointMachine::shut_down(Time deadline, Time now) {
   shutting_down_ = true;
   permit_wanted_ = false;
   redial_timer_.cancel();
-  while (WaiterRecord* waiter = waiters_.front()) fail_waiter(*waiter, Status::E_CLOSED);
-  while (ConnectionRecord* c = idle_.front()) close(*c, CloseReason::Shutdown);
+  while (WaiterRecord* waiter = waiters_.front())
+    fail_waiter(*waiter, Status::E_CLOSED);
+  while (ConnectionRecord* c = idle_.front())
+    close(*c, CloseReason::Shutdown);
   for (Connections* list : {&active_, &full_, &held_}) {
-    while (ConnectionRecord* c = list->front()) drain(*c, CloseReason::Shutdown, now);
+    while (ConnectionRecord* c = list->front())
+      drain(*c, CloseReason::Shutdown, now);
   }
   for (ConnectionRecord* c = draining_.front(); c != nullptr;) {
     ConnectionRecord* next = draining_.next(*c);

@@ -1,17 +1,22 @@
-// EndpointMachine: the accounts of one endpoint. Who waits, what is open, what is dialed, who gets what. Pure.
+// EndpointMachine: the accounts of one endpoint. Who waits, what is open, what is dialed, who gets
+// what. Pure.
 //
-// Vocabulary. A connection has `capacity` places and `leases` taken ones. Waiters wait in the order of their arrival.
-// A dial is started for the first waiter that has none; its connection goes to whoever is first when it arrives. A
-// waiter is covered while, counted from the front, there is a dial (or a check) under way for it.
+// Vocabulary. A connection has `capacity` places and `leases` taken ones. Waiters wait in the order
+// of their arrival. A dial is started for the first waiter that has none; its connection goes to
+// whoever is first when it arrives. A waiter is covered while, counted from the front, there is a
+// dial (or a check) under way for it.
 //
-// Invariants, asserted after every event: open = idle + active + full + held; open + dialing ≤ the limit; draining
-// connections lie outside it. Each open or dialing connection holds one permit of the pool's total limit.
+// Invariants, asserted after every event: open = idle + active + full + held; open + dialing ≤ the
+// limit; draining connections lie outside it. Each open or dialing connection holds one permit of
+// the pool's total limit.
 //
-// Failed dials. A failed dial fails the waiters that were present at its start and that nothing covers any more, unless
-// an open connection may still come back to them; a new dial for those that stay waits for the redial delay.
+// Failed dials. A failed dial fails the waiters that were present at its start and that nothing
+// covers any more, unless an open connection may still come back to them; a new dial for those that
+// stay waits for the redial delay.
 //
-// Lifecycle: events change state and append actions; the driver runs the actions afterwards, in order. Grants and dials
-// are decided in dispatch(), which the driver calls at the end of a turn in which anything happened.
+// Lifecycle: events change state and append actions; the driver runs the actions afterwards, in
+// order. Grants and dials are decided in dispatch(), which the driver calls at the end of a turn in
+// which anything happened.
 #pragma once
 
 #include <cstdint>
@@ -29,15 +34,16 @@ namespace conpool::pool {
 struct WaiterTag {};
 struct ConnectionTag {};
 
-// An op that waits. Owned by the driver; in the machine from add_waiter until it is granted, failed or removed.
+// An op that waits. Owned by the driver; in the machine from add_waiter until it is granted, failed
+// or removed.
 struct WaiterRecord : ListNode<WaiterTag> {
-  uint64_t number = 0;         // order of arrival
+  uint64_t number = 0;  // order of arrival
   Time arrived = 0;
   Time queue_deadline = kNever;  // for a waiter that nothing covers
   Time dial_deadline = kNever;   // for a waiter that is covered
   Time total_deadline = kNever;
-  uint64_t dial = 0;             // the dial under way that was started for it
-  Time redial_at = 0;            // no new dial for it before
+  uint64_t dial = 0;   // the dial under way that was started for it
+  Time redial_at = 0;  // no new dial for it before
   Timer timer;
 };
 
@@ -57,11 +63,11 @@ struct ConnectionRecord : ListNode<ConnectionTag> {
   session::Capacity capacity;
   uint32_t leases = 0;
   bool held = false;
-  bool checking = false;        // held by the active check
+  bool checking = false;  // held by the active check
   Time opened = 0;
-  Time retire_at = kNever;      // its age limit
+  Time retire_at = kNever;  // its age limit
   Time idle_since = 0;
-  Time checked_at = 0;          // last use or passed check
+  Time checked_at = 0;  // last use or passed check
   Time drain_deadline = kNever;
   uint64_t uses = 0;
   Timer timer;
@@ -77,23 +83,36 @@ struct MachineLimits {
   int64_t age_jitter = 10;       // percent
   int64_t max_uses = 0;          // 0 = unlimited
   Nanos drain_timeout = 30 * kSecond;
-  Nanos check_after = kNever;    // kNever = no active check
+  Nanos check_after = kNever;  // kNever = no active check
 };
 
 // Delay before a dial is started again for waiters that stayed after a failed one, and for warming.
 inline constexpr Nanos kRedialDelay = 250 * kMillisecond;
 inline constexpr Nanos kRedialDelayMax = 30 * kSecond;
 
-enum class CloseReason : uint8_t { Idle, Age, Uses, Stale, Broken, Dead, Drained, DrainTimeout, DrainLimit, Evicted, Vanished, Shutdown };
+enum class CloseReason : uint8_t {
+  Idle,
+  Age,
+  Uses,
+  Stale,
+  Broken,
+  Dead,
+  Drained,
+  DrainTimeout,
+  DrainLimit,
+  Evicted,
+  Vanished,
+  Shutdown
+};
 
 struct Action {
   enum class Kind : uint8_t {
     Grant,      // waiter gets a place on connection
     StartDial,  // dial; waiter is its sponsor, or null for warming
     AbortDials,
-    Check,      // ask connection the active check's question, then call check_done
-    FailWaiter, // status; with dial != 0: by the failure of that dial
-    Close,      // connection; abort tells whether to reset
+    Check,       // ask connection the active check's question, then call check_done
+    FailWaiter,  // status; with dial != 0: by the failure of that dial
+    Close,       // connection; abort tells whether to reset
   };
   Kind kind;
   WaiterRecord* waiter = nullptr;
@@ -139,7 +158,8 @@ class EndpointMachine {
   void remove_waiter(WaiterRecord& waiter);
 
   // --- dials
-  void dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity, Time now);
+  void dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity,
+                      Time now);
   // `closed`: it was aborted; no waiter fails by it.
   void dial_failed(uint64_t dial, Time now);
 
@@ -158,15 +178,19 @@ class EndpointMachine {
   ConnectionRecord* longest_idle() { return idle_.back(); }
 
   // --- time and turns
-  // Decides grants, checks and dials. Call at a turn's end after any event, after a timer, and when a permit is free.
+  // Decides grants, checks and dials. Call at a turn's end after any event, after a timer, and when
+  // a permit is free.
   void dispatch(Time now);
   void on_timer(Time now);
   Time next_deadline() const { return timers_.earliest(); }
 
-  // No new waiters; fails the waiting ones; closes idle connections; the rest drains until `deadline`.
+  // No new waiters; fails the waiting ones; closes idle connections; the rest drains until
+  // `deadline`.
   void shut_down(Time deadline, Time now);
   bool shutting_down() const { return shutting_down_; }
-  bool empty() const { return counts_.open() + counts_.dialing + counts_.draining + counts_.waiters == 0; }
+  bool empty() const {
+    return counts_.open() + counts_.dialing + counts_.draining + counts_.waiters == 0;
+  }
 
   const MachineCounts& counts() const { return counts_; }
   // Actions collected since the last call. The buffer is reused: run them before the next event.

@@ -1,3 +1,4 @@
+// Chunks and the limit on their bytes.
 #include "raw/chunk.h"
 
 #include <algorithm>
@@ -14,7 +15,9 @@ PinnedBytes::PinnedBytes(ops::Port& port, int64_t limit) : port_(port), limit_(l
   };
 }
 
-PinnedBytes::~PinnedBytes() { port_.unref(); }
+PinnedBytes::~PinnedBytes() {
+  port_.unref();
+}
 
 bool PinnedBytes::wait(PinnedWaiter& waiter) {
   if (waiters_.empty()) {
@@ -30,7 +33,9 @@ bool PinnedBytes::wait(PinnedWaiter& waiter) {
   return true;
 }
 
-void PinnedBytes::forget(PinnedWaiter& waiter) { std::erase(waiters_, &waiter); }
+void PinnedBytes::forget(PinnedWaiter& waiter) {
+  std::erase(waiters_, &waiter);
+}
 
 void PinnedBytes::remove(size_t size) noexcept {
   const int64_t before = held_.fetch_sub(static_cast<int64_t>(size), std::memory_order_seq_cst);
@@ -40,12 +45,14 @@ void PinnedBytes::remove(size_t size) noexcept {
 void PinnedBytes::wake_waiters() {
   std::vector<PinnedWaiter*> waiters;
   waiters.swap(waiters_);
-  for (PinnedWaiter* waiter : waiters) waiter->on_unpinned();
+  for (PinnedWaiter* waiter : waiters)
+    waiter->on_unpinned();
 }
 
 Chunk* Chunk::make(Slice bytes, std::shared_ptr<PinnedBytes> account) {
   const size_t size = bytes.size();
-  if (size < kReferencedBytes) return new Chunk(Slice::copy_of(bytes.span()), size, std::move(account));
+  if (size < kReferencedBytes)
+    return new Chunk(Slice::copy_of(bytes.span()), size, std::move(account));
   return new Chunk(std::move(bytes), size, std::move(account));
 }
 

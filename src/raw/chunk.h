@@ -19,7 +19,8 @@ class PinnedWaiter {
   ~PinnedWaiter() = default;
 };
 
-// Counts the bytes that the application holds. At the limit sessions stop to read until some are freed.
+// Counts the bytes that the application holds. At the limit sessions stop to read until some are
+// freed.
 class PinnedBytes : public std::enable_shared_from_this<PinnedBytes> {
  public:
   PinnedBytes(ops::Port& port, int64_t limit);

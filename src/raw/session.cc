@@ -1,3 +1,4 @@
+// The raw session: reads, writes, loans and checks.
 #include "raw/session.h"
 
 #include <algorithm>
@@ -8,8 +9,12 @@
 
 namespace conpool::raw {
 
-Session::Session(io::Loop& loop, std::unique_ptr<io::Stream> stream, std::shared_ptr<PinnedBytes> pinned, Place place)
-    : loop_(loop), stream_(std::move(stream)), pinned_(std::move(pinned)), place_(std::move(place)) {
+Session::Session(io::Loop& loop, std::unique_ptr<io::Stream> stream,
+                 std::shared_ptr<PinnedBytes> pinned, Place place)
+    : loop_(loop),
+      stream_(std::move(stream)),
+      pinned_(std::move(pinned)),
+      place_(std::move(place)) {
   read_stall_.set_callback([this] {
     broken_ = true;
     fail_reads(Failure{.status = Status::E_STALL_TIMEOUT,
@@ -17,10 +22,12 @@ Session::Session(io::Loop& loop, std::unique_ptr<io::Stream> stream, std::shared
   });
   write_stall_.set_callback([this] {
     broken_ = true;
-    fail_writes(Failure{.status = Status::E_STALL_TIMEOUT,
-                        .detail = "the peer accepted nothing for " + duration_text(stall_timeout_)});
+    fail_writes(
+        Failure{.status = Status::E_STALL_TIMEOUT,
+                .detail = "the peer accepted nothing for " + duration_text(stall_timeout_)});
   });
-  check_timer_.set_callback([this] { end_check(fail(Status::E_CHECK_FAILED, "no answer in time")); });
+  check_timer_.set_callback(
+      [this] { end_check(fail(Status::E_CHECK_FAILED, "no answer in time")); });
 }
 
 Session::~Session() {
@@ -34,7 +41,8 @@ void Session::transition(State next) {
       case State::New:
         return false;
       case State::Idle:
-        return state_ == State::New || state_ == State::Checking || state_ == State::Leased || state_ == State::Lent;
+        return state_ == State::New || state_ == State::Checking || state_ == State::Leased ||
+               state_ == State::Lent;
       case State::Checking:
         return state_ == State::Idle;
       case State::Leased:
@@ -86,7 +94,8 @@ session::LeaseEnd Session::end_lease(bool reusable) {
     fail_reads(cancelled);
     fail_writes(cancelled);
   }
-  bool good = reusable && !busy && !broken_ && !failure_ && !eof_ && !shutdown_started_ && buffered_bytes_ == 0;
+  bool good = reusable && !busy && !broken_ && !failure_ && !eof_ && !shutdown_started_ &&
+              buffered_bytes_ == 0;
   if (state_ == State::Lent) {
     // The application may have left the socket in any mode and in any state.
     good = stream_->reclaim() == io::Peek::Quiet && good;
@@ -101,7 +110,8 @@ session::LeaseEnd Session::end_lease(bool reusable) {
 void Session::read(ops::Op& op, size_t size_max) {
   if (failure_) return ops::finish_failed(op, error_of(*failure_, Phase::Receive, 0));
   if (!leased()) {
-    return ops::finish_failed(op, error_of({.status = Status::E_WRONG_STATE, .detail = "the connection's descriptor is lent"},
+    return ops::finish_failed(op, error_of({.status = Status::E_WRONG_STATE,
+                                            .detail = "the connection's descriptor is lent"},
                                            Phase::Receive, 0));
   }
   reads_.push_back({&op, size_max});
@@ -161,8 +171,10 @@ void Session::update_reading() {
 void Session::write(ops::Op& op, const uint8_t* data, size_t size) {
   if (failure_) return ops::finish_failed(op, error_of(*failure_, Phase::Send, 0));
   if (!leased() || shutdown_started_) {
-    const char* why = leased() ? "our direction was shut down" : "the connection's descriptor is lent";
-    return ops::finish_failed(op, error_of({.status = Status::E_WRONG_STATE, .detail = why}, Phase::Send, 0));
+    const char* why =
+        leased() ? "our direction was shut down" : "the connection's descriptor is lent";
+    return ops::finish_failed(
+        op, error_of({.status = Status::E_WRONG_STATE, .detail = why}, Phase::Send, 0));
   }
   writes_.push_back({&op, data, size});
   op.set_task(&canceller_);
@@ -172,8 +184,10 @@ void Session::write(ops::Op& op, const uint8_t* data, size_t size) {
 void Session::shutdown_write(ops::Op& op) {
   if (failure_) return ops::finish_failed(op, error_of(*failure_, Phase::Send, 0));
   if (!leased() || shutdown_started_) {
-    const char* why = leased() ? "our direction was shut down" : "the connection's descriptor is lent";
-    return ops::finish_failed(op, error_of({.status = Status::E_WRONG_STATE, .detail = why}, Phase::Send, 0));
+    const char* why =
+        leased() ? "our direction was shut down" : "the connection's descriptor is lent";
+    return ops::finish_failed(
+        op, error_of({.status = Status::E_WRONG_STATE, .detail = why}, Phase::Send, 0));
   }
   shutdown_started_ = true;
   writes_.push_back({&op, nullptr, 0, 0, true});
@@ -206,9 +220,11 @@ bool Session::write_some() {
     std::array<iovec, 16> parts;
     size_t count = 0;
     size_t offered = 0;
-    for (size_t i = unflushed_; i < writes_.size() && count < parts.size() && !writes_[i].shutdown; ++i) {
+    for (size_t i = unflushed_; i < writes_.size() && count < parts.size() && !writes_[i].shutdown;
+         ++i) {
       PendingWrite& write = writes_[i];
-      parts[count++] = {const_cast<uint8_t*>(write.data + write.accepted), write.size - write.accepted};
+      parts[count++] = {const_cast<uint8_t*>(write.data + write.accepted),
+                        write.size - write.accepted};
       offered += write.size - write.accepted;
     }
     const Result<size_t> accepted = stream_->writev({parts.data(), count});
@@ -248,7 +264,8 @@ void Session::finish_written() {
 Result<Lent> Session::lend(bool blocking) {
   if (failure_) return fail(*failure_);
   if (!leased()) return fail(Status::E_WRONG_STATE, "the connection's descriptor is lent already");
-  if (!reads_.empty() || !writes_.empty()) return fail(Status::E_WRONG_STATE, "reads or writes are running");
+  if (!reads_.empty() || !writes_.empty())
+    return fail(Status::E_WRONG_STATE, "reads or writes are running");
   if (pinned_->full() && buffered_bytes_ > 0) return fail(Status::E_PINNED_LIMIT);
   Lent lent;
   Chunk* early = nullptr;
@@ -353,7 +370,8 @@ void Session::fail_reads(const Failure& failure) {
   read_stall_.cancel();
   std::deque<PendingRead> reads;
   reads.swap(reads_);
-  for (const PendingRead& read : reads) ops::finish_failed(*read.op, error_of(failure, Phase::Receive, 0));
+  for (const PendingRead& read : reads)
+    ops::finish_failed(*read.op, error_of(failure, Phase::Receive, 0));
 }
 
 void Session::fail_writes(const Failure& failure) {
@@ -369,14 +387,15 @@ void Session::fail_writes(const Failure& failure) {
 
 void Session::cancel_op(ops::Op& op, Status reason) {
   const Failure failure{.status = reason};
-  const auto read = std::find_if(reads_.begin(), reads_.end(), [&op](const PendingRead& r) { return r.op == &op; });
+  const auto read = std::find_if(reads_.begin(), reads_.end(),
+                                 [&op](const PendingRead& r) { return r.op == &op; });
   if (read != reads_.end()) {
     reads_.erase(read);
     if (reads_.empty()) read_stall_.cancel();
     return ops::finish_failed(op, error_of(failure, Phase::Receive, 0));
   }
-  const auto write =
-      std::find_if(writes_.begin(), writes_.end(), [&op](const PendingWrite& w) { return w.op == &op; });
+  const auto write = std::find_if(writes_.begin(), writes_.end(),
+                                  [&op](const PendingWrite& w) { return w.op == &op; });
   if (write == writes_.end()) return;
   // Bytes that are under way cannot be taken back: the peer would see a message cut short.
   const size_t accepted = write->accepted;
@@ -407,12 +426,14 @@ ErrorPtr Session::error_of(const Failure& failure, Phase phase, size_t sent) con
   error->cause = failure;
   error->phase = phase;
   error->proof = sent > 0 ? Proof::MaybeProcessed : Proof::NeverSent;
-  error->context.push_back((phase == Phase::Send ? "writing to " : "reading from ") + place_.address);
+  error->context.push_back((phase == Phase::Send ? "writing to " : "reading from ") +
+                           place_.address);
   error->context.push_back("connected to " + place_.endpoint);
   return error;
 }
 
-// --- the active check ------------------------------------------------------------------------------
+// --- the active check
+// ------------------------------------------------------------------------------
 
 void Session::check(const std::string& send, const std::string& expect, Nanos timeout,
                     Callback<void(Result<void>)> done) {
@@ -432,7 +453,8 @@ void Session::check(const std::string& send, const std::string& expect, Nanos ti
 
 void Session::check_data(const Slice& data) {
   for (const uint8_t byte : data.span()) {
-    if (check_matched_ >= check_expect_.size() || static_cast<uint8_t>(check_expect_[check_matched_]) != byte) {
+    if (check_matched_ >= check_expect_.size() ||
+        static_cast<uint8_t>(check_expect_[check_matched_]) != byte) {
       return end_check(fail(Status::E_CHECK_FAILED, "the answer is not the expected one"));
     }
     ++check_matched_;

@@ -1,11 +1,13 @@
 // The raw session: a connection's bytes, lent whole to one lease at a time.
 //
-// Lifecycle. Idle → (Checking →) Leased → (Lent →) Idle …, and Dead from each. Idle: reading is on, and any byte, end
-// or failure ends the session at once, since nobody asked for it. Checking: the active check's question is under way.
-// Leased: reads and writes run in the order of their start; what comes while no read waits is kept, up to
-// kBufferedBytes, then reading stops. Lent: the descriptor is with the application; nothing is touched.
+// Lifecycle. Idle → (Checking →) Leased → (Lent →) Idle …, and Dead from each. Idle: reading is on,
+// and any byte, end or failure ends the session at once, since nobody asked for it. Checking: the
+// active check's question is under way. Leased: reads and writes run in the order of their start;
+// what comes while no read waits is kept, up to kBufferedBytes, then reading stops. Lent: the
+// descriptor is with the application; nothing is touched.
 //
-// A connection that fails while leased keeps its place until the lease is released: the lease holds it.
+// A connection that fails while leased keeps its place until the lease is released: the lease holds
+// it.
 #pragma once
 
 #include <deque>
@@ -37,7 +39,8 @@ class Session final : public session::Session, private io::StreamHandler, privat
  public:
   static constexpr size_t kBufferedBytes = 64 * 1024;
 
-  Session(io::Loop& loop, std::unique_ptr<io::Stream> stream, std::shared_ptr<PinnedBytes> pinned, Place place);
+  Session(io::Loop& loop, std::unique_ptr<io::Stream> stream, std::shared_ptr<PinnedBytes> pinned,
+          Place place);
   ~Session() override;
 
   // --- session::Session
@@ -59,7 +62,8 @@ class Session final : public session::Session, private io::StreamHandler, privat
   Result<Lent> lend(bool blocking);
 
   // Sends `send` and waits for exactly `expect`; `done` runs once, later. Idle sessions only.
-  void check(const std::string& send, const std::string& expect, Nanos timeout, Callback<void(Result<void>)> done);
+  void check(const std::string& send, const std::string& expect, Nanos timeout,
+             Callback<void(Result<void>)> done);
 
   uint64_t bytes_in() const { return bytes_in_; }
   uint64_t bytes_out() const { return bytes_out_; }
@@ -131,7 +135,8 @@ class Session final : public session::Session, private io::StreamHandler, privat
   bool waits_for_pins_ = false;
 
   std::deque<PendingWrite> writes_;
-  size_t unflushed_ = 0;  // writes at the front of writes_ that were accepted whole and wait for the flush
+  size_t unflushed_ =
+      0;  // writes at the front of writes_ that were accepted whole and wait for the flush
   bool shutdown_started_ = false;
   bool broken_ = false;  // a transfer was cut short: never lend again
   std::optional<Failure> failure_;

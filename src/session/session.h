@@ -1,4 +1,5 @@
-// Session: the protocol on a connection, as the pool sees it. The pool never asks which protocol it is.
+// Session: the protocol on a connection, as the pool sees it. The pool never asks which protocol it
+// is.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 
 namespace conpool::session {
 
-// Places for leases: `hard` may never be exceeded; the pool prefers to stay at `soft`. Both 0 means that none can be
-// given now, which is not a drain: places may come back.
+// Places for leases: `hard` may never be exceeded; the pool prefers to stay at `soft`. Both 0 means
+// that none can be given now, which is not a drain: places may come back.
 struct Capacity {
   uint32_t soft = 1;
   uint32_t hard = 1;
@@ -41,11 +42,14 @@ class Session : public io::Discardable {
   // Once, before anything else. From here on the session reads.
   virtual void start(Owner& owner) = 0;
   virtual Capacity capacity() const = 0;
-  // What a read would find on an idle connection. Anything but Quiet means that it must not be lent.
+  // What a read would find on an idle connection. Anything but Quiet means that it must not be
+  // lent.
   virtual io::Peek peek() = 0;
-  // Told when the last lease ended and before the first begins: buffers may be given back meanwhile.
+  // Told when the last lease ended and before the first begins: buffers may be given back
+  // meanwhile.
   virtual void idle(bool idle) = 0;
-  // Ends everything that runs with E_CLOSED and closes the transport. No call to the owner comes after it.
+  // Ends everything that runs with E_CLOSED and closes the transport. No call to the owner comes
+  // after it.
   virtual void close(bool abort) = 0;
   virtual io::StreamFacts facts() const = 0;
 };

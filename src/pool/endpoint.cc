@@ -1,0 +1,588 @@
+// The driver of one endpoint: events into the machine, actions out of it.
+#include "pool/endpoint.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "ops/error_object.h"
+#include "pool/core.h"
+
+namespace conpool::pool {
+
+using observe::Counter;
+using observe::EventKind;
+using observe::HistogramId;
+
+namespace {
+
+constexpr Nanos kRefreshLeast = kSecond;
+constexpr Nanos kRefreshMost = 30 * kSecond;
+
+MachineLimits machine_limits(const Values& values) {
+  MachineLimits limits;
+  limits.max_connections = values.endpoint_max_connections;
+  limits.max_waiters = values.endpoint_max_waiters;
+  limits.max_draining = values.endpoint_max_draining;
+  limits.min_idle = std::min(values.pool_min_idle, values.endpoint_max_connections);
+  limits.idle_timeout = values.pool_idle_timeout;
+  limits.max_age = values.pool_max_age;
+  limits.age_jitter = values.pool_age_jitter;
+  limits.max_uses = values.pool_max_uses;
+  limits.drain_timeout = values.drain_timeout;
+  limits.check_after = values.check_send.empty() ? kNever : values.check_after;
+  return limits;
+}
+
+}  // namespace
+
+Endpoint::Endpoint(Core& core, uint64_t id, std::shared_ptr<const EndpointSpec> spec)
+    : core_(core),
+      id_(id),
+      spec_(std::move(spec)),
+      events_(core.events().with_endpoint(id)),
+      figures_(observe::MetricScope::ENDPOINT, &core.figures()),
+      balancer_(policy::balancer_options(values()), core.rng().next()),
+      machine_(machine_limits(values()), *this, core.rng().next()) {
+  timer_.set_callback([this] {
+    machine_.on_timer(now());
+    run_actions();
+    touch();
+  });
+  refresh_timer_.set_callback([this] { refresh(); });
+  events_.emit({.kind = EventKind::EndpointCreated,
+                .time = now(),
+                .first = static_cast<int64_t>(spec_->settings->id()),
+                .text = spec_->name});
+  if (!spec_->target.addresses.empty()) use_addresses(spec_->target.addresses);
+  if (values().pool_min_idle > 0) touch();
+}
+
+Endpoint::~Endpoint() {
+  runs_.clear();
+  for (auto& [id, connection] : connections_)
+    connection->close(false);
+}
+
+io::Loop& Endpoint::loop() {
+  return core_.loop();
+}
+Time Endpoint::now() {
+  return core_.loop().now();
+}
+Rng& Endpoint::rng() {
+  return core_.rng();
+}
+const dial::Environment& Endpoint::dial_environment() {
+  return core_.dial_environment();
+}
+Result<std::shared_ptr<tls::Context>> Endpoint::tls_context() {
+  return core_.tls_context(*spec_->settings);
+}
+
+observe::Metrics& Endpoint::figures_of(const SocketAddress& address) {
+  std::unique_ptr<observe::Metrics>& figures = address_figures_[address];
+  if (figures == nullptr)
+    figures = std::make_unique<observe::Metrics>(observe::MetricScope::ADDRESS, &figures_);
+  return *figures;
+}
+
+// --- turns
+// -----------------------------------------------------------------------------------------
+
+void Endpoint::touch() {
+  if (touched_) return;
+  touched_ = true;
+  loop().defer([this] {
+    touched_ = false;
+    dispatch();
+  });
+}
+
+void Endpoint::dispatch() {
+  retry_paced();
+  machine_.dispatch(now());
+  run_actions();
+  arm_timer();
+  arm_refresh();
+}
+
+void Endpoint::arm_timer() {
+  Time deadline = machine_.next_deadline();
+  for (const std::unique_ptr<DialRun>& run : runs_) {
+    if (run->paced()) deadline = std::min(deadline, run->retry_at());
+  }
+  if (deadline != timer_.deadline()) loop().arm(timer_, deadline);
+}
+
+void Endpoint::retry_paced() {
+  // By index: a run that begins may fail and leave the list.
+  for (size_t i = 0; i < runs_.size(); ++i) {
+    DialRun& run = *runs_[i];
+    if (!run.paced()) continue;
+    if (balancer_.generation() == paced_generation_ && now() < run.retry_at()) continue;
+    run.try_begin();
+    if (run.paced()) break;  // the balancer says wait: it would to the next one, too
+  }
+  paced_generation_ = balancer_.generation();
+}
+
+void Endpoint::run_actions() {
+  // An action may cause events whose actions join the list: one loop runs them all, in order.
+  if (running_actions_) return;
+  running_actions_ = true;
+  std::vector<Action>& actions = machine_.actions();
+  for (size_t i = 0; i < actions.size(); ++i) {
+    const Action action = actions[i];
+    switch (action.kind) {
+      case Action::Kind::Grant:
+        grant(static_cast<Lease&>(*action.waiter), static_cast<Connection&>(*action.connection));
+        break;
+      case Action::Kind::StartDial:
+        start_dial(action.dial, static_cast<Lease*>(action.waiter));
+        break;
+      case Action::Kind::AbortDials:
+        while (!runs_.empty()) {
+          DialRun& run = *runs_.back();
+          const uint64_t id = run.id();
+          run.abort();
+          remove_run(run);
+          machine_.dial_failed(id, now());
+        }
+        break;
+      case Action::Kind::Check:
+        start_check(static_cast<Connection&>(*action.connection));
+        break;
+      case Action::Kind::FailWaiter:
+        fail_waiter(static_cast<Lease&>(*action.waiter), action.status, action.dial);
+        break;
+      case Action::Kind::Close:
+        close_connection(static_cast<Connection&>(*action.connection), action.reason);
+        break;
+    }
+  }
+  actions.clear();
+  failed_dials_.clear();
+  running_actions_ = false;
+}
+
+// --- waiters
+// ---------------------------------------------------------------------------------------
+
+void Endpoint::acquire(ops::Op& op, std::shared_ptr<Lease> lease,
+                       std::shared_ptr<const Values> overrides) {
+  const Values& v = *overrides;
+  const Time start = now();
+  lease->queue_deadline = deadline_after(start, v.queue_timeout);
+  lease->dial_deadline = deadline_after(start, v.dial_timeout);
+  for (int64_t i = 0; i < v.connect_retries; ++i) {
+    // Its own dial may take all its rounds; the waiter stays with it.
+    lease->dial_deadline =
+        deadline_after(lease->dial_deadline, v.dial_timeout + v.connect_retry_delay_max);
+  }
+  lease->total_deadline = v.total_timeout == 0 ? kNever : deadline_after(start, v.total_timeout);
+  lease->wait_in(*this, op, std::move(overrides));
+  if (op.cancel_requested()) {
+    ops::finish_failed(*lease->end_wait(), error_for(Status::E_CANCELLED, *lease));
+    return;
+  }
+  machine_.add_waiter(*lease, start);
+  run_actions();
+  touch();
+}
+
+void Endpoint::cancel_waiter(Lease& lease, Status reason) {
+  machine_.remove_waiter(lease);
+  figures_.add(Counter::WaitersCancelled);
+  events_.emit({.kind = EventKind::WaiterCancelled,
+                .time = now(),
+                .op = lease.op()->id(),
+                .status = reason,
+                .first = now() - lease.arrived});
+  const ErrorPtr error = error_for(reason, lease);
+  ops::finish_failed(*lease.end_wait(), error);
+  touch();
+}
+
+void Endpoint::grant(Lease& lease, Connection& connection) {
+  const std::shared_ptr<Lease> keep = lease.shared_from_this();
+  const Nanos waited = now() - lease.arrived;
+  connection.begin_lease(lease, lease.values()->stall_timeout);
+  lease.granted(connection, now());
+  figures_.record(HistogramId::QueueWait, waited);
+  ops::Op* op = lease.end_wait();
+  events_.emit({.kind = EventKind::ConnectionLeased,
+                .time = now(),
+                .connection = connection.id(),
+                .op = op->id(),
+                .first = static_cast<int64_t>(connection.uses),
+                .second = waited});
+  op->finish(Status::OK, &lease, connection.uses > 1 ? 1 : 0);
+}
+
+ErrorPtr Endpoint::error_for(Status status, const Lease& lease) {
+  auto error = std::make_shared<Error>();
+  error->cause.status = status;
+  error->phase = Phase::Queue;
+  switch (status) {
+    case Status::E_WAITERS_LIMIT:
+      error->cause.detail = std::to_string(values().endpoint_max_waiters) +
+                            " ops wait already (endpoint.max_waiters)";
+      break;
+    case Status::E_QUEUE_TIMEOUT:
+    case Status::E_TIMEOUT:
+    case Status::E_DIAL_TIMEOUT: {
+      const MachineCounts& counts = machine_.counts();
+      error->cause.detail = "waited " + duration_text(now() - lease.arrived) + " (" +
+                            std::to_string(counts.open()) + " open, " +
+                            std::to_string(counts.dialing) + " dialing, limit " +
+                            std::to_string(values().endpoint_max_connections) + ")";
+      break;
+    }
+    default:
+      break;
+  }
+  error->context.push_back("waiting for a connection to " + spec_->target.text);
+  return error;
+}
+
+void Endpoint::fail_waiter(Lease& lease, Status status, uint64_t dial) {
+  ErrorPtr error;
+  if (dial != 0) {
+    error = failed_dials_.at(dial);
+    status = error->cause.status;
+    figures_.add(Counter::WaitersFailed);
+  } else {
+    error = error_for(status, lease);
+    if (status == Status::E_WAITERS_LIMIT) {
+      figures_.add(Counter::WaitersRefused);
+    } else if (status != Status::E_CLOSED) {
+      figures_.add(Counter::WaitersTimedOut);
+    }
+  }
+  events_.emit({.kind = dial == 0 && status != Status::E_CLOSED ? EventKind::WaiterTimedOut
+                                                                : EventKind::WaiterFailed,
+                .time = now(),
+                .op = lease.op()->id(),
+                .status = status,
+                .first = now() - lease.arrived});
+  ops::finish_failed(*lease.end_wait(), error);
+}
+
+// --- dials
+// -----------------------------------------------------------------------------------------
+
+void Endpoint::start_dial(uint64_t id, Lease* sponsor) {
+  std::shared_ptr<const Values> values_for =
+      sponsor != nullptr ? sponsor->values()
+                         : std::shared_ptr<const Values>(spec_->settings, &values());
+  runs_.push_back(std::make_unique<DialRun>(*this, id, std::move(values_for)));
+  DialRun& run = *runs_.back();
+  for (const std::unique_ptr<DialRun>& other : runs_) {
+    if (other.get() != &run && other->paced()) return;  // in line behind it
+  }
+  run.try_begin();
+}
+
+void Endpoint::remove_run(DialRun& run) {
+  const auto at =
+      std::find_if(runs_.begin(), runs_.end(), [&run](const auto& r) { return r.get() == &run; });
+  assert(at != runs_.end());
+  std::unique_ptr<DialRun> gone = std::move(*at);
+  runs_.erase(at);
+  loop().discard(std::unique_ptr<io::Discardable>(gone.release()));
+}
+
+void Endpoint::dial_succeeded(DialRun& run, dial::Established established) {
+  const uint64_t dial = run.id();
+  remove_run(run);
+  observe::Metrics& at = figures_of(established.address);
+  figures_.add(Counter::DialsDone);
+  figures_.record(HistogramId::DialTime, established.timing.total);
+  if (established.timing.secured > 0) {
+    figures_.record(HistogramId::TlsTime,
+                    established.timing.secured - established.timing.connected);
+  }
+  at.add(Counter::AttemptsWon);
+  at.add(Counter::ConnectionsOpened);
+  if (established.tls.has_value())
+    at.add(established.tls->resumed ? Counter::TlsResumed : Counter::TlsFull);
+  const uint64_t id = core_.next_connection_id();
+  auto owned = std::make_unique<Connection>(*this, id, std::move(established), at);
+  Connection& connection = *owned;
+  connections_.emplace(id, std::move(owned));
+  connection.start();
+  machine_.dial_succeeded(dial, connection, connection.session().capacity(), now());
+  events_.emit({.kind = EventKind::ConnectionOpened,
+                .time = now(),
+                .connection = id,
+                .first = machine_.counts().open(),
+                .text = connection.facts()->address});
+  run_actions();
+  touch();
+}
+
+void Endpoint::dial_failed(DialRun& run, std::shared_ptr<Error> error) {
+  const uint64_t dial = run.id();
+  remove_run(run);
+  events_.emit({.kind = EventKind::DialFailed,
+                .time = now(),
+                .status = error->cause.status,
+                .os_error = error->cause.os_error,
+                .first = static_cast<int64_t>(dial),
+                .second = machine_.counts().waiters,
+                .text = error->context.empty() ? "" : error->context.front()});
+  const bool tried = error->phase == Phase::Connect || error->phase == Phase::Tls;
+  if (tried && !spec_->target.host.name.empty()) core_.resolver().mark_suspect(spec_->target.host);
+  failed_dials_.emplace(dial, std::move(error));
+  machine_.dial_failed(dial, now());
+  run_actions();
+  touch();
+}
+
+// --- connections
+// -------------------------------------------------------------------------------------
+
+void Endpoint::lease_ended(Connection& connection, bool reusable, Time granted_at) {
+  figures_.record(HistogramId::LeaseTime, now() - granted_at);
+  events_.emit({.kind = reusable ? EventKind::ConnectionReturned : EventKind::ConnectionBroken,
+                .time = now(),
+                .connection = connection.id(),
+                .first = static_cast<int64_t>(connection.uses)});
+  const bool vanished = reusable && !balancer_.present(connection.address());
+  machine_.lease_ended(connection, reusable && !vanished, now());
+  run_actions();
+  touch();
+}
+
+void Endpoint::capacity_changed(Connection& connection, session::Capacity capacity) {
+  machine_.set_capacity(connection, capacity);
+  touch();
+}
+
+void Endpoint::hold_changed(Connection& connection, bool held) {
+  machine_.set_held(connection, held);
+  touch();
+}
+
+void Endpoint::connection_drains(Connection& connection) {
+  machine_.drain(connection, CloseReason::Drained, now());
+  run_actions();
+  touch();
+}
+
+void Endpoint::connection_died(Connection& connection, const Failure& why) {
+  const bool unsolicited = why.status == Status::E_UNSOLICITED;
+  connection.figures().add(unsolicited                                 ? Counter::ClosedUnsolicited
+                           : why.status == Status::E_CONNECTION_CLOSED ? Counter::ClosedPeer
+                                                                       : Counter::ClosedError);
+  events_.emit(
+      {.kind = unsolicited ? EventKind::ConnectionUnsolicited : EventKind::ConnectionPeerClosed,
+       .time = now(),
+       .connection = connection.id(),
+       .status = why.status,
+       .os_error = why.os_error,
+       .first = now() - connection.idle_since});
+  machine_.dead(connection, CloseReason::Dead);
+  run_actions();
+  touch();
+}
+
+void Endpoint::close_connection(Connection& connection, CloseReason reason) {
+  static constexpr Counter kCounters[] = {
+      Counter::ClosedIdle,    Counter::ClosedAge,          Counter::ClosedUses,
+      Counter::ClosedPeer,    Counter::ClosedBroken,       Counter::ConnectionsClosed,
+      Counter::ClosedDrained, Counter::ClosedDrainExpired, Counter::ClosedDrained,
+      Counter::ClosedYielded, Counter::ClosedVanished,     Counter::ClosedPool};
+  const Counter counter = kCounters[static_cast<size_t>(reason)];
+  if (counter != Counter::ConnectionsClosed)
+    connection.figures().add(counter);  // Dead was counted with its cause
+  connection.figures().add(Counter::ConnectionsClosed);
+  figures_.record(HistogramId::ConnectionAge, now() - connection.opened);
+  emit_close(connection, reason);
+  if (connection.lease() != nullptr) ++broken_by_shutdown_;
+  // A leased connection that has to go is reset: its peer must not take the cut for an end.
+  connection.close(connection.lease() != nullptr);
+  balancer_.connection_closed(connection.address());
+  const auto at = connections_.find(connection.id());
+  assert(at != connections_.end());
+  std::unique_ptr<Connection> gone = std::move(at->second);
+  connections_.erase(at);
+  loop().discard(std::unique_ptr<io::Discardable>(gone.release()));
+  touch();
+  core_.connection_closed();
+}
+
+void Endpoint::emit_close(const Connection& connection, CloseReason reason) {
+  static constexpr std::string_view kReasons[] = {"idle",
+                                                  "age",
+                                                  "uses",
+                                                  "stale",
+                                                  "broken",
+                                                  "dead",
+                                                  "drained",
+                                                  "drain deadline",
+                                                  "drain limit",
+                                                  "made room",
+                                                  "address vanished",
+                                                  "pool closed"};
+  events_.emit({.kind = EventKind::ConnectionClosed,
+                .time = now(),
+                .connection = connection.id(),
+                .first = static_cast<int64_t>(connection.uses),
+                .second = now() - connection.opened,
+                .text = kReasons[static_cast<size_t>(reason)]});
+}
+
+void Endpoint::start_check(Connection& connection) {
+  events_.emit({.kind = EventKind::ConnectionCheckStarted,
+                .time = now(),
+                .connection = connection.id(),
+                .first = now() - connection.checked_at});
+  connection.session().check(
+      values().check_send, values().check_expect, values().check_timeout,
+      [this, &connection](Result<void> result) {
+        const bool passed = result.has_value();
+        connection.figures().add(passed ? Counter::ChecksDone : Counter::ChecksFailed);
+        events_.emit(
+            {.kind = passed ? EventKind::ConnectionCheckDone : EventKind::ConnectionCheckFailed,
+             .time = now(),
+             .connection = connection.id()});
+        machine_.check_done(connection, passed, now());
+        run_actions();
+        touch();
+      });
+}
+
+void Endpoint::evict_longest_idle() {
+  ConnectionRecord* oldest = machine_.longest_idle();
+  assert(oldest != nullptr);
+  machine_.dead(*oldest, CloseReason::Evicted);
+  run_actions();
+}
+
+void Endpoint::shut_down(Time deadline) {
+  refresh_.reset();
+  refresh_timer_.cancel();
+  machine_.shut_down(deadline, now());
+  run_actions();
+  touch();
+}
+
+bool Endpoint::take_permit() {
+  return core_.take_permit(*this);
+}
+void Endpoint::return_permit() {
+  core_.return_permit();
+}
+bool Endpoint::usable(ConnectionRecord& connection) {
+  return static_cast<Connection&>(connection).usable();
+}
+
+// --- addresses
+// -----------------------------------------------------------------------------------------
+
+bool Endpoint::needs_lookup() const {
+  if (!spec_->target.addresses.empty()) return false;
+  return !book_.last_good();  // a resolver that fails costs nothing while the last answer stands
+}
+
+void Endpoint::note_answer(Family family, const resolver::FamilyAnswer& answer) {
+  if (answer.addresses.has_value() && !answer.stale) refresh_delay_ = 0;
+  if (!book_.note(family, answer)) {
+    if (!book_.empty() && known_.empty()) use_addresses(book_.all());
+    return;
+  }
+  use_addresses(book_.all());
+  drain_vanished();
+}
+
+void Endpoint::use_addresses(const std::vector<SocketAddress>& addresses) {
+  std::vector<policy::SortedAddress> sorted;
+  std::vector<SocketAddress> next;
+  const std::vector<resolver::OrderedAddress> order = core_.address_order().order(addresses);
+  // Addresses of a name have no port yet; those of a list have their own.
+  const std::vector<uint16_t> none{0};
+  const std::vector<uint16_t>& ports = spec_->target.addresses.empty() ? spec_->target.ports : none;
+  for (const resolver::OrderedAddress& ordered : order) {
+    for (const uint16_t port : ports) {
+      SocketAddress address = port == 0 ? ordered.address : ordered.address.with_port(port);
+      sorted.push_back({address, ordered.class_index});
+      next.push_back(std::move(address));
+    }
+  }
+  for (const SocketAddress& address : next) {
+    if (std::find(known_.begin(), known_.end(), address) != known_.end()) continue;
+    figures_.add(Counter::AddressesAdded);
+    events_.emit({.kind = EventKind::AddressAdded, .time = now(), .text = address.text()});
+  }
+  for (const SocketAddress& address : known_) {
+    if (std::find(next.begin(), next.end(), address) != next.end()) continue;
+    figures_.add(Counter::AddressesVanished);
+    events_.emit({.kind = EventKind::AddressVanished,
+                  .time = now(),
+                  .first = balancer_.load(address),
+                  .text = address.text()});
+  }
+  known_ = std::move(next);
+  balancer_.set_addresses(now(), sorted);
+  figures_.set(Counter::Addresses, static_cast<int64_t>(known_.size()));
+}
+
+void Endpoint::drain_vanished() {
+  std::vector<Connection*> leaving;
+  for (const auto& [id, connection] : connections_) {
+    if (!balancer_.present(connection->address())) leaving.push_back(connection.get());
+  }
+  const bool at_once = static_cast<Vanished>(values().balance_vanished) == Vanished::Close;
+  for (Connection* connection : leaving) {
+    if (at_once) {
+      machine_.dead(*connection, CloseReason::Vanished);
+    } else {
+      machine_.drain(*connection, CloseReason::Vanished, now());
+    }
+  }
+  run_actions();
+  touch();
+}
+
+// While the endpoint is in use its name is resolved again whenever an answer's time is over.
+void Endpoint::arm_refresh() {
+  if (!spec_->target.addresses.empty() || refresh_ != nullptr || machine_.shutting_down()) return;
+  const MachineCounts& counts = machine_.counts();
+  const bool busy = counts.open() + counts.waiters + counts.dialing > 0;
+  Time deadline = kNever;
+  if (busy && !book_.empty()) {
+    deadline = std::max(book_.expires(), deadline_after(now(), 0));
+    if (book_.last_good())
+      deadline = deadline_after(now(), std::max(refresh_delay_, kRefreshLeast));
+  }
+  if (deadline == kNever) return refresh_timer_.cancel();
+  if (refresh_timer_.armed() && refresh_timer_.deadline() <= deadline) return;
+  loop().arm(refresh_timer_, deadline);
+}
+
+void Endpoint::refresh() {
+  if (refresh_ != nullptr || machine_.shutting_down()) return;
+  refresh_delay_ = std::clamp(refresh_delay_ * 2, kRefreshLeast, kRefreshMost);
+  const resolver::LookupOptions options = resolver::LookupOptions::from(values());
+  refresh_waits_ = (options.v6 ? 1 : 0) + (options.v4 ? 1 : 0);
+  refresh_ = core_.resolver().lookup(spec_->target.host, options, this);
+}
+
+void Endpoint::on_family(Family family, resolver::FamilyAnswer answer) {
+  note_answer(family, answer);
+  if (--refresh_waits_ > 0) return;
+  refresh_.reset();
+  events_.emit({.kind = EventKind::EndpointResolved,
+                .time = now(),
+                .first = static_cast<int64_t>(known_.size())});
+  // An answer that is over already (TTL 0) is asked for again after a while, not in a circle.
+  loop().arm(refresh_timer_, std::max(book_.expires(), deadline_after(now(), refresh_delay_)));
+  touch();
+}
+
+void Endpoint::on_update(Family family, resolver::FamilyAnswer answer) {
+  note_answer(family, answer);
+}
+
+}  // namespace conpool::pool

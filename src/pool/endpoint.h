@@ -1,0 +1,131 @@
+// Endpoint: the driver of one endpoint's accounts. Owns its connections, dials, addresses and
+// figures.
+//
+// Each event goes into the machine first; the machine's actions run right after it; what they cause
+// is dispatched once, at the end of the turn (touch). Nothing here runs on any thread but the
+// loop's.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "observe/counters.h"
+#include "observe/events.h"
+#include "observe/metrics.h"
+#include "policy/balancer.h"
+#include "pool/address_book.h"
+#include "pool/connection.h"
+#include "pool/dial_run.h"
+#include "pool/endpoint_machine.h"
+#include "pool/lease.h"
+#include "pool/spec.h"
+
+namespace conpool::pool {
+
+class Core;
+
+class Endpoint final : private Environment, private resolver::LookupHandler {
+ public:
+  Endpoint(Core& core, uint64_t id, std::shared_ptr<const EndpointSpec> spec);
+  ~Endpoint();
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  uint64_t id() const { return id_; }
+  const EndpointSpec& spec() const { return *spec_; }
+  const Values& values() const { return spec_->settings->values(); }
+
+  // --- for the core
+  void acquire(ops::Op& op, std::shared_ptr<Lease> lease, std::shared_ptr<const Values> values);
+  // Dispatches at the end of this turn.
+  void touch();
+  bool wants_permit() const { return machine_.wants_permit(); }
+  const ConnectionRecord* longest_idle() { return machine_.longest_idle(); }
+  void evict_longest_idle();
+  void shut_down(Time deadline);
+  bool empty() const { return machine_.empty() && runs_.empty(); }
+  // Nothing of it is in use, and nothing would be lost with it.
+  bool forgettable() const { return empty() && spec_.use_count() == 1 && !touched_; }
+  observe::MetricNode figures_node();
+  std::string explain();
+  uint64_t broken_by_shutdown() const { return broken_by_shutdown_; }
+
+  // --- for its leases and connections
+  void cancel_waiter(Lease& lease, Status reason);
+  void lease_ended(Connection& connection, bool reusable, Time granted_at);
+  void capacity_changed(Connection& connection, session::Capacity capacity);
+  void hold_changed(Connection& connection, bool held);
+  void connection_drains(Connection& connection);
+  void connection_died(Connection& connection, const Failure& why);
+
+  // --- for its dials
+  policy::Balancer& balancer() { return balancer_; }
+  bool needs_lookup() const;
+  void note_answer(Family family, const resolver::FamilyAnswer& answer);
+  Result<std::shared_ptr<tls::Context>> tls_context();
+  const dial::Environment& dial_environment();
+  void dial_succeeded(DialRun& run, dial::Established established);
+  void dial_failed(DialRun& run, std::shared_ptr<Error> error);
+
+  io::Loop& loop();
+  Time now();
+  Rng& rng();
+  observe::Emitter events() const { return events_; }
+  observe::Metrics& figures() { return figures_; }
+  observe::Metrics& figures_of(const SocketAddress& address);
+
+ private:
+  // --- Environment
+  bool take_permit() override;
+  void return_permit() override;
+  bool usable(ConnectionRecord& connection) override;
+
+  // --- resolver::LookupHandler, of the refresh
+  void on_family(Family family, resolver::FamilyAnswer answer) override;
+  void on_update(Family family, resolver::FamilyAnswer answer) override;
+
+  void dispatch();
+  void run_actions();
+  void grant(Lease& lease, Connection& connection);
+  void start_dial(uint64_t id, Lease* sponsor);
+  void fail_waiter(Lease& lease, Status status, uint64_t dial);
+  void close_connection(Connection& connection, CloseReason reason);
+  void start_check(Connection& connection);
+  void remove_run(DialRun& run);
+  void retry_paced();
+  void arm_timer();
+  void use_addresses(const std::vector<SocketAddress>& addresses);
+  void drain_vanished();
+  void refresh();
+  void arm_refresh();
+  ErrorPtr error_for(Status status, const Lease& lease);
+  void emit_close(const Connection& connection, CloseReason reason);
+
+  Core& core_;
+  const uint64_t id_;
+  const std::shared_ptr<const EndpointSpec> spec_;
+  observe::Emitter events_;
+  observe::Metrics figures_;
+  std::map<SocketAddress, std::unique_ptr<observe::Metrics>> address_figures_;
+  policy::Balancer balancer_;
+  EndpointMachine machine_;
+  AddressBook book_;
+  std::vector<SocketAddress> known_;  // with ports, as given to the balancer
+
+  std::map<uint64_t, std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<DialRun>> runs_;
+  std::map<uint64_t, ErrorPtr> failed_dials_;  // until the machine's actions on them have run
+  uint64_t paced_generation_ = 0;
+
+  std::unique_ptr<resolver::Lookup> refresh_;
+  int refresh_waits_ = 0;  // families the running refresh still waits for
+  Nanos refresh_delay_ = 0;
+  Timer refresh_timer_;
+  Timer timer_;
+  bool touched_ = false;
+  bool running_actions_ = false;
+  uint64_t broken_by_shutdown_ = 0;
+};
+
+}  // namespace conpool::pool
