@@ -32,12 +32,14 @@ struct LoopRegistry {
   std::vector<std::shared_ptr<LoopThread::Shared>> threads;
   std::atomic<bool> exiting{false};
   const pid_t pid = getpid();
+  LoopRegistry* inherited = nullptr;  // of the parent process; kept, never looked at
 
   static LoopRegistry& get() {
     static std::atomic<LoopRegistry*> current{nullptr};
     LoopRegistry* registry = current.load(std::memory_order_acquire);
     if (registry != nullptr && registry->pid == getpid()) return *registry;
     auto fresh = std::make_unique<LoopRegistry>();
+    fresh->inherited = registry;
     if (current.compare_exchange_strong(registry, fresh.get(), std::memory_order_acq_rel)) {
       return *fresh.release();
     }
