@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "io/uv/uv_loop.h"
 #include "unit/io/sim_probe.h"
 
 namespace conpool::origin {
@@ -321,6 +322,36 @@ TEST(Server, MayEndWhileConnectionsAreInEveryState) {
     rig.run(2 * kSecond);
     EXPECT_EQ(rig.loop->live_handles(), 0u);
   }
+}
+
+TEST(Server, ServesTheRealWorldToo) {
+  Result<std::unique_ptr<io::Loop>> made = io::make_uv_loop();
+  ASSERT_TRUE(made);
+  io::Loop& loop = **made;
+  Script script;
+  script.answer = Answer::Lines;
+  script.greeting = "hello\n";
+  script.close_after_requests = 2;
+  {
+    Server server(loop, script);
+    ASSERT_TRUE(server.listen(SocketAddress::v4({127, 0, 0, 1}, 0)));
+    auto stream = loop.connect(server.address(), {});
+    ASSERT_TRUE(stream);
+    Probe client(loop, std::move(*stream));
+    client.on_connect = [](Probe& self) { (void)self.write("ping\nwhat\n"); };
+    const Time limit = loop.now() + 20 * kSecond;
+    while (loop.now() < limit && (client.eof_at == kNever || server.counts().open > 0)) {
+      loop.run_turn(limit);
+    }
+    EXPECT_EQ(client.data, "hello\npong\nerror\n");
+    EXPECT_EQ(client.log, "connected data eof ");
+    EXPECT_EQ(server.counts().requests, 2u);
+    EXPECT_EQ(server.counts().bytes_out, client.data.size());
+    client.stream->close();
+  }
+  for (int i = 0; i < 100 && loop.live_handles() > 0; ++i)
+    loop.run_turn(loop.now() + kMillisecond);
+  EXPECT_EQ(loop.live_handles(), 0u);
 }
 
 }  // namespace
