@@ -385,7 +385,11 @@ void Balancer::end_attempt(Time now, Dial& dial, const SocketAddress& address, B
   if (!open->answered) record.answered(open->started);
   if (open->slow) record.health.slow_ended();
   if (blame != Blame::None) {
-    if (dial.first == &record) dial.probe = false;  // it told its answer
+    if (dial.first == &record) {
+      // The probe told its answer, and nobody need wait for this address because of this dial.
+      dial.probe = false;
+      drop_first(now, dial);
+    }
     ++record.failures;
     record.health.failed(now, open->started, blame, options_.health, rng_);
     if (address.family() == Family::V6) dial.v6_blamed = true;
@@ -449,6 +453,11 @@ void Balancer::network_changed(Time) {
 uint32_t Balancer::load(const SocketAddress& address) const {
   const Record* record = find(address);
   return record == nullptr ? 0 : record->open + record->first_choices;
+}
+
+AddressHealth::State Balancer::health(const SocketAddress& address) const {
+  const auto found = records_.find(address);
+  return found == records_.end() ? AddressHealth::State::Healthy : found->second.health.state();
 }
 
 std::vector<Balancer::View> Balancer::views() const {

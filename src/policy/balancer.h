@@ -149,6 +149,8 @@ class Balancer {
   };
   std::vector<View> views() const;  // present ones first, in RFC 6724 order
   uint32_t load(const SocketAddress& address) const;
+  // Healthy for an address that is not known.
+  AddressHealth::State health(const SocketAddress& address) const;
 
  private:
   struct Record {

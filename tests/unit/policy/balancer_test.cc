@@ -177,6 +177,45 @@ TEST(BalancerTest, WithNothingHealthyTheOrderIsStillComplete) {
   EXPECT_EQ(rig.order.size(), 2u);
 }
 
+TEST(BalancerTest, AProbeThatToldNothingIsRepeatedByTheNextDial) {
+  Rig rig;
+  rig.set(v4(2));
+  rig.fail(rig.begin(), a4(1));
+  rig.now = 2 * kSecond;
+  const DialToken probe = rig.begin();
+  EXPECT_EQ(rig.order.front().address, a4(1));
+  rig.balancer.end_dial(rig.now, probe, nullptr);  // cancelled before it started an attempt
+  rig.begin();
+  EXPECT_EQ(rig.order.front().address, a4(1));
+}
+
+TEST(BalancerTest, ADialWhoseProbeFailedLeavesTheNextProbeAlone) {
+  Rig rig;
+  rig.set(v4(2));
+  rig.fail(rig.begin(), a4(1));
+  rig.now = 2 * kSecond;
+  const DialToken first = rig.begin();
+  ASSERT_EQ(rig.order.front().address, a4(1));
+  rig.balancer.attempt_started(rig.now, first, a4(1));
+  rig.balancer.attempt_failed(rig.now, first, a4(1), Failure{.status = Status::E_CONNECT_REFUSED});
+  rig.now = 5 * kSecond;
+  rig.begin();
+  ASSERT_EQ(rig.order.front().address, a4(1));
+  rig.balancer.end_dial(rig.now, first, nullptr);
+  EXPECT_EQ(rig.balancer.views().front().state, AddressHealth::State::Probing);
+}
+
+TEST(BalancerTest, WithNothingElseToTryThereIsNoProbeToWaitFor) {
+  Rig rig;
+  rig.set(v4(1));
+  rig.fail(rig.begin(), a4(1));
+  rig.now = 2 * kSecond;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_NE(rig.begin(), 0u);
+    EXPECT_EQ(rig.balancer.views().front().state, AddressHealth::State::Cooling);
+  }
+}
+
 TEST(BalancerTest, TheBandHoldsEverySixtyFourthOrderLeavesItOut) {
   BalancerOptions options;
   Rig rig(options);

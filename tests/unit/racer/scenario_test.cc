@@ -253,6 +253,15 @@ TEST(Scenario, ST_23_AdaptiveDelays) {
   }
 }
 
+TEST(Scenario, WhereEverythingIsSlowTheLaterOnesAreNotBehind) {
+  Fixture f(named());
+  f.answers(2, 1, Path{.rtt = ms(600)}, Path{.rtt = ms(600)});
+  f.clock.run_until(kSecond);
+  EXPECT_EQ(f.rig.log.back(), "600 won [2001:db8::1]:443");
+  EXPECT_TRUE(f.rig.race.attempt(2).slow);
+  EXPECT_EQ(f.rig.race.attempt(2).state, Race::AttemptState::Lost);
+}
+
 // --- families ------------------------------------------------------------------------------------
 
 TEST(Families, V4FirstMirrorsTheResolutionDelay) {
