@@ -219,12 +219,11 @@ TEST_F(UvDnsTest, EveryRcodeComesRawAfterOneSend) {
 
 TEST_F(UvDnsTest, SilenceEndsExactlyAtTheTimeout) {
   DnsServer server([](const Bytes&, bool) { return Answers(); });
-  const Time start = clock_now();
+  const Time start = loop_->now();  // deadlines count from the cached time
   Answer answer = ask(server, 80 * kMillisecond);
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().status, Status::E_DNS_TIMEOUT);
-  EXPECT_GE(clock_now() - start, 80 * kMillisecond - kMillisecond / 2);
-  EXPECT_LT(clock_now() - start, 800 * kMillisecond);
+  EXPECT_GE(clock_now() - start, 80 * kMillisecond);
   EXPECT_EQ(server.udp_queries(), 1);
 }
 
@@ -416,9 +415,9 @@ TEST_F(UvDnsTest, ALongerTimeoutThanTheChannelsGetsANewOne) {
   DnsServer server(
       [&](const Bytes& query, bool) { return silent ? Answers() : Answers{answer_to(query, 0)}; });
   EXPECT_EQ(ask(server, 10 * kMillisecond).error().status, Status::E_DNS_TIMEOUT);
-  const Time start = clock_now();
+  const Time start = loop_->now();
   EXPECT_EQ(ask(server, 1200 * kMillisecond).error().status, Status::E_DNS_TIMEOUT);
-  EXPECT_GE(clock_now() - start, 1199 * kMillisecond)
+  EXPECT_GE(clock_now() - start, 1200 * kMillisecond)
       << "c-ares' own timeout of 1010 ms is not ours";
   silent = false;
   EXPECT_EQ(rcode(ask(server)), 0);
