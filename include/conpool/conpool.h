@@ -8,39 +8,53 @@
  * HOW IT WORKS
  *
  *   pool      what a program creates: one loop (by default on a thread of its own) and everything
- * that runs on it endpoint  what a program names: scheme, host and ports, options. Connections of
- * different endpoints never mix op        what a program starts: acquire, read, write, close. It
- * ends exactly once queue     where ops report: events are taken with conpool_queue_next, from any
- * number of threads
+ *             that runs on it
+ *   endpoint  what a program names: scheme, host and ports, options. Connections of different
+ *             endpoints never mix
+ *   op        what a program starts: acquire, read, write, close. It ends exactly once
+ *   queue     where ops report: events are taken with conpool_queue_next, from any number of
+ *             threads
  *
  * Starting an op returns at once. If the call fails, no event ever comes of it. If it succeeds,
  * exactly one event with the flag CONPOOL_EVENT_FINAL comes, whatever happens (success, failure,
- * cancel, conpool_pool_free), unless its queue is closed first. A program that has nothing else to
- * do starts its op without a queue and calls conpool_op_wait. No function of the program is ever
- * called from inside the library.
+ * cancel, conpool_pool_free), unless its queue is closed first. A program that has nothing else
+ * to do starts its op without a queue and calls conpool_op_wait. No function of the program is
+ * ever called from inside the library.
  *
  *   conpool_pool_new(NULL, &pool, NULL);
- *   conpool_endpoint_new(pool, "tcp://localhost:6379", CONPOOL_NUL_TERMINATED, NULL, &endpoint,
- * NULL); conpool_endpoint_acquire(endpoint, NULL, NULL, 0, &op); conpool_op_wait(op,
- * CONPOOL_FOREVER, &event);               event.object is a conpool_connection
+ *   conpool_endpoint_new(pool, "tcp://localhost:6379", CONPOOL_NUL_TERMINATED, NULL, &at, NULL);
+ *   conpool_endpoint_acquire(at, NULL, NULL, 0, &op);
+ *   conpool_op_wait(op, CONPOOL_FOREVER, &event);      event.object is a conpool_connection
  *
  * RULES FOR ALL FUNCTIONS
  *
- *   Ownership  A `T **out` parameter gives an object to the caller, who frees it with T's _free
- * function. A returned `const T *` or `const char *` is borrowed from the object it was asked of.
- * Objects may be freed in any order: a chunk or an error may outlive the pool. Freeing NULL is
- * allowed. Failure    Functions return a conpool_status: 0, or a negative code. Out parameters are
- * untouched on failure. `conpool_error **error` parameters may be NULL; otherwise they receive the
- * worded reason on failure. Texts      (const char *, size_t) pairs need no terminating NUL; give
- * CONPOOL_NUL_TERMINATED as the size of a C string. They are copied before the call returns. Texts
- * that are returned end in NUL. Times      int64_t nanoseconds of CLOCK_MONOTONIC. CONPOOL_FOREVER
- * waits without end, 0 does not wait. Threads    "any thread": concurrently, without locks of the
- * caller's. "one at a time": any thread, but not two at once on the same object. No function may be
- * called on an object that was freed. Forks      After fork() the child must not use inherited
- * objects: every call answers CONPOOL_E_FORKED, and the _free functions do nothing. The parent is
- * not disturbed. Growth     New kinds of events, status codes and options may appear in any
- * version: ignore (but dispose) events of unknown kind, and judge unknown codes by
- * conpool_status_class.
+ *   Ownership  A `T **out` parameter gives an object to the caller, who frees it with its _free
+ *              function. A returned `const T *` or `const char *` is borrowed from the object it
+ *              was asked of. Objects may be freed in any order: a chunk or an error may outlive
+ *              the pool. Freeing NULL is allowed.
+ *
+ *   Failure    Functions return a conpool_status: 0, or a negative code. Out parameters are
+ *              untouched on failure. `conpool_error **error` parameters may be NULL; otherwise
+ *              they receive the worded reason on failure.
+ *
+ *   Texts      (const char *, size_t) pairs need no terminating NUL; give CONPOOL_NUL_TERMINATED
+ *              as the size of a C string. They are copied before the call returns. Texts that are
+ *              returned end in NUL.
+ *
+ *   Times      int64_t nanoseconds of CLOCK_MONOTONIC. CONPOOL_FOREVER waits without end, 0 does
+ *              not wait.
+ *
+ *   Threads    "any thread": concurrently, without locks of the program's own. "one at a time":
+ *              any thread, but not two at once on the same object. No function may be called on
+ *              an object that was freed.
+ *
+ *   Forks      After fork() the child must not use inherited objects: every call answers
+ *              CONPOOL_E_FORKED, and the _free functions do nothing. The parent is not disturbed.
+ *              Errors and chunks can still be read.
+ *
+ *   Growth     New kinds of events, status codes and options may appear in any version: ignore
+ *              (but dispose) events of unknown kind, and judge unknown codes by
+ *              conpool_status_class.
  *
  * Since 0.1, unless a function says otherwise.
  */
@@ -201,7 +215,7 @@ typedef struct conpool_event {
   conpool_op op;         /* the op it belongs to */
   uint64_t user_data;    /* as given when the op was started; never interpreted */
   conpool_status status; /* 0, or why the op failed */
-  uint32_t reserved;     /* 0 */
+  uint32_t reserved;     /* the library's own: leave it as it is */
   int64_t time_ns;       /* CLOCK_MONOTONIC when it happened */
   void* object;          /* by kind; belongs to the receiver until conpool_event_dispose */
   uint64_t value[2];     /* by kind */
@@ -295,6 +309,7 @@ CONPOOL_API void conpool_config_free(conpool_config* config) CONPOOL_NOEXCEPT;
  * thread.
  */
 
+/* CONPOOL_E_* of the cause. */
 CONPOOL_API conpool_status conpool_error_status(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* CONPOOL_PHASE_*: where the op was when it failed. */
 CONPOOL_API int32_t conpool_error_phase(const conpool_error* error) CONPOOL_NOEXCEPT;
@@ -320,16 +335,21 @@ CONPOOL_API const char* conpool_error_attempt_target(const conpool_error* error,
 /* Its result: 0 for an attempt that succeeded. */
 CONPOOL_API conpool_status conpool_error_attempt_status(const conpool_error* error,
                                                         size_t index) CONPOOL_NOEXCEPT;
+/* CONPOOL_PHASE_DNS, CONPOOL_PHASE_CONNECT, CONPOOL_PHASE_HOP or CONPOOL_PHASE_TLS: where it ended.
+ */
 CONPOOL_API int32_t conpool_error_attempt_phase(const conpool_error* error,
                                                 size_t index) CONPOOL_NOEXCEPT;
+/* Its errno, or 0. */
 CONPOOL_API int32_t conpool_error_attempt_os_errno(const conpool_error* error,
                                                    size_t index) CONPOOL_NOEXCEPT;
-/* Nanoseconds from the dial's start to the attempt's start, and from there to its end. */
+/* Nanoseconds from the dial's start to the attempt's start. */
 CONPOOL_API int64_t conpool_error_attempt_started(const conpool_error* error,
                                                   size_t index) CONPOOL_NOEXCEPT;
+/* Nanoseconds from the attempt's start to its end. */
 CONPOOL_API int64_t conpool_error_attempt_duration(const conpool_error* error,
                                                    size_t index) CONPOOL_NOEXCEPT;
 
+/* Any thread, once. */
 CONPOOL_API void conpool_error_free(conpool_error* error) CONPOOL_NOEXCEPT;
 
 /* ---------------------------------------------------------------------------------------------------------------------
@@ -427,9 +447,10 @@ CONPOOL_API conpool_status conpool_pool_set_resolver(conpool_pool* pool, conpool
  * Names an endpoint by text.
  *
  * url     "tcp://host:port", "tls://host:port" or "unix:/path". The host may be a name, an IPv4
- * address or an IPv6 address in brackets; several ports are separated by commas
- * ("tcp://host:443,8443") and raced config  options of scope endpoint and request over the pool's
- * own, or NULL out     the endpoint; free it with conpool_endpoint_free
+ *         address or an IPv6 address in brackets; several ports are separated by commas
+ *         ("tcp://host:443,8443") and raced
+ * config  options of scope endpoint and request over the pool's own, or NULL
+ * out     the endpoint; free it with conpool_endpoint_free
  *
  * Returns CONPOOL_E_BAD_URL, CONPOOL_E_BAD_NAME, CONPOOL_E_BAD_PORT, CONPOOL_E_BAD_ADDRESS,
  * CONPOOL_E_OPTION_SCOPE, CONPOOL_E_OPTION_RANGE, CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED,
@@ -444,6 +465,8 @@ CONPOOL_API conpool_status conpool_endpoint_new(conpool_pool* pool, const char* 
  * Names an endpoint by host name (or literal) and ports.
  *
  * scheme  "tcp" or "tls"
+ *
+ * Returns as conpool_endpoint_new. Any thread; reads the files that options name.
  */
 CONPOOL_API conpool_status conpool_endpoint_new_host(conpool_pool* pool, const char* scheme,
                                                      const char* host, size_t host_size,
@@ -457,6 +480,8 @@ CONPOOL_API conpool_status conpool_endpoint_new_host(conpool_pool* pool, const c
  * With scheme "tls" the option tls.server_name is needed.
  *
  * addresses  "192.0.2.1:443,[2001:db8::1]:443", at most 64
+ *
+ * Returns as conpool_endpoint_new. Any thread; reads the files that options name.
  */
 CONPOOL_API conpool_status conpool_endpoint_new_addresses(conpool_pool* pool, const char* scheme,
                                                           const char* addresses, size_t size,
@@ -517,6 +542,7 @@ CONPOOL_API conpool_status conpool_op_wait(conpool_op op, int64_t timeout_ns,
  * (calling next again counts as done).
  */
 
+/* Any thread. With loop.drive = caller the queue serves ops of this pool alone. */
 CONPOOL_API conpool_status conpool_queue_new(conpool_pool* pool,
                                              conpool_queue** out) CONPOOL_NOEXCEPT;
 
@@ -587,7 +613,7 @@ CONPOOL_API conpool_status conpool_connection_write(conpool_connection* connecti
                                                     conpool_op* out_op) CONPOOL_NOEXCEPT;
 
 /* Starts to end our direction, after all writes started before. A connection ended so is not pooled
- * again. */
+ * again. Any thread; does not block. */
 CONPOOL_API conpool_status conpool_connection_shutdown_write(conpool_connection* connection,
                                                              conpool_queue* queue,
                                                              uint64_t user_data,
@@ -600,7 +626,7 @@ CONPOOL_API conpool_status conpool_connection_shutdown_write(conpool_connection*
  * blocking  1 for a blocking descriptor, 0 for a non-blocking one
  * out_fd    a close-on-exec duplicate that is the caller's to close
  * out_read  bytes that were received already and belong before anything the descriptor gives, or
- * NULL when there are none
+ *           NULL when there are none
  *
  * Until conpool_connection_release the library touches the connection no more. Released as reusable
  * it is pooled again only when nothing is left to read. Returns CONPOOL_E_WRONG_STATE while reads
@@ -642,6 +668,7 @@ CONPOOL_API conpool_status conpool_connection_describe(const conpool_connection*
 
 /* The bytes, valid until conpool_chunk_free. Any thread. */
 CONPOOL_API const uint8_t* conpool_chunk_data(const conpool_chunk* chunk) CONPOOL_NOEXCEPT;
+/* How many bytes there are. Any thread. */
 CONPOOL_API size_t conpool_chunk_size(const conpool_chunk* chunk) CONPOOL_NOEXCEPT;
 /* Any thread, once. Bytes held in chunks count against pool.max_pinned. */
 CONPOOL_API void conpool_chunk_free(conpool_chunk* chunk) CONPOOL_NOEXCEPT;

@@ -144,11 +144,15 @@ void Dial::start() {
   environment_.loop.arm(dial_timer_, deadline_after(started_, options_.values.dial_timeout));
   starting_ = true;
   if (options_.lookup) {
+    events_.emit({.kind = EventKind::LookupStarted, .time = now(), .text = target_.host.name});
     race_.start(now());
     lookup_ = environment_.resolver.lookup(target_.host,
                                            resolver::LookupOptions::from(options_.values), this);
   } else {
     const std::vector<racer::Candidate> list = owner_.candidates();
+    events_.emit({.kind = EventKind::RaceStarted,
+                  .time = now(),
+                  .first = static_cast<int64_t>(list.size())});
     race_.start(now(), list);
   }
   run();
@@ -166,12 +170,50 @@ void Dial::cancel(const Failure& reason) {
 // -----------------------------------------------------------------------------------------
 
 void Dial::note_answer(Family family, const resolver::FamilyAnswer& answer) {
+  emit_answer(family, answer);
   lookups_.insert(lookups_.end(), answer.attempts.begin(), answer.attempts.end());
   if (answer.addresses.has_value() && timing_.resolved == 0) {
     timing_.resolved = std::max<Nanos>(1, now() - started_);
   }
   (family == Family::V6 ? v6_answered_ : v4_answered_) = true;
   owner_.answered(family, answer);
+}
+
+void Dial::emit_answer(Family family, const resolver::FamilyAnswer& answer) {
+  const int64_t type = family == Family::V6 ? 28 : 1;  // the RR type asked for
+  if (events_.wants(EventKind::LookupAnswer)) {
+    for (const Attempt& query : answer.attempts) {
+      const bool good = query.failure.status == Status::OK;
+      events_.emit({.kind = good ? EventKind::LookupAnswer : EventKind::LookupQueryFailed,
+                    .time = started_ + query.started + query.duration,
+                    .status = query.failure.status,
+                    .first = type,
+                    .duration = query.duration,
+                    .text = query.target});
+    }
+  }
+  EventKind kind = EventKind::LookupDone;
+  Status status = Status::OK;
+  int64_t count = 0;
+  if (answer.addresses.has_value()) {
+    count = static_cast<int64_t>(answer.addresses->size());
+    if (answer.stale) {
+      kind = EventKind::LookupStale;
+      count = now() - answer.expires;
+    } else if (answer.from_cache) {
+      kind = EventKind::LookupCached;
+    }
+  } else {
+    status = answer.addresses.error().status;
+    const bool negative = status == Status::E_DNS_NOT_FOUND || status == Status::E_DNS_NO_DATA;
+    kind = negative ? EventKind::LookupNegative : EventKind::LookupFailed;
+  }
+  events_.emit({.kind = kind,
+                .time = now(),
+                .status = status,
+                .first = type,
+                .second = count,
+                .text = answer.name});
 }
 
 void Dial::on_family(Family family, resolver::FamilyAnswer answer) {
@@ -312,6 +354,17 @@ void Dial::race_failed(AttemptId id, const Failure& failure) {
   Running* running = find(id);
   if (running == nullptr) return;
   owner_.attempt_failed(running->address(), failure);
+  const StatusClass what = status_class(static_cast<int32_t>(failure.status));
+  if (what == StatusClass::TLS || failure.status == Status::E_HOP_FAILED) {
+    events_.emit({.kind = what == StatusClass::TLS ? EventKind::TlsFailed : EventKind::HopFailed,
+                  .time = now(),
+                  .status = failure.status,
+                  .first = failure.tls_verify,
+                  .text = failure.detail});
+  } else if (failure.status == Status::E_FD_LIMIT) {
+    events_.emit(
+        {.kind = EventKind::DescriptorsExhausted, .time = now(), .status = failure.status});
+  }
   if (events_.wants(EventKind::RaceAttemptFailed)) {
     events_.emit({.kind = EventKind::RaceAttemptFailed,
                   .time = now(),

@@ -130,6 +130,7 @@ class Dial final : private resolver::LookupHandler {
   void attempt_secured(racer::AttemptId id);
   void attempt_broke(racer::AttemptId id, const Failure& failure);
 
+  void emit_answer(Family family, const resolver::FamilyAnswer& answer);
   void note_answer(Family family, const resolver::FamilyAnswer& answer);
   Running* find(racer::AttemptId id);
   Result<std::unique_ptr<io::Stream>> wrap_tls(std::unique_ptr<io::Stream> lower,

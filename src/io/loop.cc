@@ -7,7 +7,8 @@ void Loop::finish_turn() {
   timers_.fire_due(now_);
   while (!deferred_.empty()) {
     std::swap(deferred_, running_);
-    for (Callback<void()>& call : running_) call();
+    for (Callback<void()>& call : running_)
+      call();
     running_.clear();
   }
   // A destructor may discard more: those go with the next round.

@@ -1,8 +1,10 @@
-// Loop: the seam between everything above and the world (sockets, time, threads, files, randomness).
-// Two worlds implement it: io/uv (the real one) and io/sim (virtual time and a scripted network).
+// Loop: the seam between everything above and the world (sockets, time, threads, files,
+// randomness). Two worlds implement it: io/uv (the real one) and io/sim (virtual time and a
+// scripted network).
 //
 // A turn: drain the mailbox (wake handler) → handle the events of one poll → fire due timers → run
-// deferred calls until none is left → free discarded objects → sleep until the next event or deadline.
+// deferred calls until none is left → free discarded objects → sleep until the next event or
+// deadline.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +54,8 @@ struct DnsQuery {
   Nanos timeout = kSecond;
 };
 
-// The raw answer message of any rcode, or E_DNS_TIMEOUT, E_DNS_UNREACHABLE, E_DNS_BAD_ANSWER, E_FD_LIMIT, E_NOMEM.
+// The raw answer message of any rcode, or E_DNS_TIMEOUT, E_DNS_UNREACHABLE, E_DNS_BAD_ANSWER,
+// E_FD_LIMIT, E_NOMEM.
 using DnsCallback = Callback<void(Result<std::vector<uint8_t>>)>;
 
 // A blocking function on a thread of its own. Destroying it abandons the job: its callback then
@@ -91,7 +94,8 @@ class Loop {
   // Any thread: the wake handler runs in the next turn. Many wakes before it are one.
   virtual void wake() = 0;
   void set_wake_handler(Callback<void()> handler) { wake_handler_ = std::move(handler); }
-  // Level-triggered readable exactly while run_turn has something to do; -1 where there is none (sim).
+  // Level-triggered readable exactly while run_turn has something to do; -1 where there is none
+  // (sim).
   virtual int fd() = 0;
   // Runs at the end of this turn, after all reads of its poll, in the order of the calls.
   void defer(Callback<void()> call) { deferred_.push_back(std::move(call)); }
@@ -106,17 +110,19 @@ class Loop {
   // --- network --------------------------------------------------------------------------------
   // Starts to connect. An instant failure (no route, no descriptor) is returned here; everything
   // later comes through the handler that is set before the turn ends.
-  virtual Result<std::unique_ptr<Stream>> connect(const SocketAddress& peer, const ConnectOptions& options) = 0;
+  virtual Result<std::unique_ptr<Stream>> connect(const SocketAddress& peer,
+                                                  const ConnectOptions& options) = 0;
   virtual Result<std::unique_ptr<Listener>> listen(const SocketAddress& address, int backlog,
                                                    ListenHandler* handler) = 0;
-  // The source address the system would use towards `peer` (RFC 6724); E_CONNECT_UNREACHABLE without a route.
+  // The source address the system would use towards `peer` (RFC 6724); E_CONNECT_UNREACHABLE
+  // without a route.
   virtual Result<SocketAddress> source_address(const SocketAddress& peer) = 0;
   virtual std::unique_ptr<DnsExchange> exchange(DnsQuery query, DnsCallback done) = 0;
 
   // --- the rest of the world ---------------------------------------------------------------------
   virtual std::unique_ptr<Job> start_job(Callback<void()> work, Callback<void()> done) = 0;
-  // getaddrinfo for one family: blocks, so call it from a job. The function is a value of its own: it may
-  // be copied into an abandoned job and outlive the loop. Addresses have port 0.
+  // getaddrinfo for one family: blocks, so call it from a job. The function is a value of its own:
+  // it may be copied into an abandoned job and outlive the loop. Addresses have port 0.
   virtual SystemLookup system_lookup() = 0;
   virtual std::optional<FileStamp> file_stamp(const std::string& path) = 0;
   virtual Result<std::string> read_file(const std::string& path, size_t limit) = 0;
@@ -133,7 +139,7 @@ class Loop {
   }
   bool has_deferred() const { return !deferred_.empty() || !discarded_.empty(); }
   void abandon_pending();  // teardown: drops deferred calls unrun, frees discarded objects
-  void finish_turn();  // fires due timers, runs deferred calls, frees discarded objects
+  void finish_turn();      // fires due timers, runs deferred calls, frees discarded objects
 
  private:
   Time now_ = 0;

@@ -47,6 +47,12 @@ void Connection::end_lease(Lease& lease, bool reusable) {
   endpoint_.lease_ended(*this, good, lease.granted_at());
 }
 
+Result<raw::Lent> Connection::lend(bool blocking) {
+  Result<raw::Lent> lent = session_->lend(blocking);
+  if (lent) endpoint_.emit(observe::EventKind::ConnectionLent, *this);
+  return lent;
+}
+
 void Connection::count_bytes() {
   figures_.add(Counter::ReadBytes, static_cast<int64_t>(session_->bytes_in() - counted_in_));
   figures_.add(Counter::WrittenBytes, static_cast<int64_t>(session_->bytes_out() - counted_out_));

@@ -27,6 +27,7 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   void start() { session_->start(*this); }
   void begin_lease(Lease& lease, Nanos stall_timeout);
   void end_lease(Lease& lease, bool reusable);
+  Result<raw::Lent> lend(bool blocking);
   Lease* lease() const { return lease_; }
   // Ends what runs on it and closes the transport.
   void close(bool abort);

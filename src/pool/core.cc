@@ -55,10 +55,7 @@ Core::Core(World world, SettingsPtr settings)
   pinned_ = std::make_shared<raw::PinnedBytes>(*this, values.pool_max_pinned);
   dial_environment_ = std::make_unique<dial::Environment>(dial::Environment{
       *loop_, *resolver_, *sockets_, std::make_shared<tls::SessionCache>(), pinned_});
-  loop_->set_wake_handler([this] {
-    figures_.add(Counter::LoopTurns);
-    mailbox_.drain();
-  });
+  loop_->set_wake_handler([this] { mailbox_.drain(); });
   events().emit({.kind = EventKind::PoolCreated, .time = created_at_});
 }
 
@@ -203,7 +200,12 @@ Result<Endpoint*> Core::endpoint(const std::shared_ptr<const EndpointSpec>& spec
 
 bool Core::forget_unused_endpoints() {
   const size_t before = endpoints_.size();
-  std::erase_if(endpoints_, [](const auto& entry) { return entry.second->forgettable(); });
+  std::erase_if(endpoints_, [this](const auto& entry) {
+    if (!entry.second->forgettable()) return false;
+    events().emit(
+        {.kind = EventKind::EndpointRemoved, .time = loop_->now(), .endpoint = entry.second->id()});
+    return true;
+  });
   figures_.set(Counter::Endpoints, static_cast<int64_t>(endpoints_.size()));
   return endpoints_.size() < before;
 }

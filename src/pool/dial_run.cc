@@ -26,6 +26,12 @@ DialRun::~DialRun() {
 
 void DialRun::abort() {
   if (state_ == State::Ended) return;
+  if (state_ == State::Dialing) {
+    endpoint_.figures().add(Counter::DialsCancelled);
+    endpoint_.events().emit({.kind = EventKind::DialCancelled,
+                             .time = endpoint_.now(),
+                             .first = static_cast<int64_t>(id_)});
+  }
   if (token_ != 0)
     endpoint_.balancer().end_dial(endpoint_.now(), std::exchange(token_, 0), nullptr);
   state_ = State::Ended;
@@ -69,6 +75,11 @@ void DialRun::try_begin() {
 // -------------------------------------------------------------------
 
 void DialRun::answered(Family family, const resolver::FamilyAnswer& answer) {
+  if (!answer.attempts.empty()) {
+    const Attempt& last = answer.attempts.back();
+    const Nanos took = last.started + last.duration - answer.attempts.front().started;
+    endpoint_.figures().record(observe::HistogramId::DnsTime, took);
+  }
   endpoint_.note_answer(family, answer);
 }
 
@@ -92,9 +103,28 @@ bool DialRun::allowed(const SocketAddress& address) {
          is_public(address);
 }
 
+// Runs `change` on the balancer and reports what it did to the address's health.
+template <typename Change>
+void DialRun::with_health(const SocketAddress& address, Change&& change) {
+  using Health = policy::AddressHealth::State;
+  policy::Balancer& balancer = endpoint_.balancer();
+  const Health before = balancer.health(address);
+  change(balancer);
+  const Health after = balancer.health(address);
+  if (before == after || after == Health::Suspect) return;
+  if (after == Health::Healthy && before == Health::Suspect) return;
+  const EventKind kind = after == Health::Cooling   ? EventKind::AddressCooling
+                         : after == Health::Probing ? EventKind::AddressProbing
+                                                   : EventKind::AddressHealthy;
+  endpoint_.events().emit({.kind = kind, .time = endpoint_.now(), .text = address.text()});
+}
+
 void DialRun::attempt_started(const SocketAddress& address) {
   endpoint_.figures_of(address).add(Counter::AttemptsStarted);
-  endpoint_.balancer().attempt_started(endpoint_.now(), token_, address);
+  if (first_family_ == Family::None) first_family_ = address.family();
+  with_health(address, [&](policy::Balancer& balancer) {
+    balancer.attempt_started(endpoint_.now(), token_, address);
+  });
 }
 
 void DialRun::attempt_slow(const SocketAddress& address) {
@@ -115,7 +145,9 @@ void DialRun::attempt_failed(const SocketAddress& address, const Failure& failur
   if (status_class(static_cast<int32_t>(failure.status)) == StatusClass::TLS) {
     endpoint_.figures_of(address).add(Counter::TlsFailed);
   }
-  endpoint_.balancer().attempt_failed(endpoint_.now(), token_, address, failure);
+  with_health(address, [&](policy::Balancer& balancer) {
+    balancer.attempt_failed(endpoint_.now(), token_, address, failure);
+  });
   endpoint_.touch();
 }
 
@@ -150,7 +182,8 @@ void DialRun::dialed(dial::Established established) {
   }
   const SocketAddress address = established.address;
   drop_dial();
-  end_round(&address);
+  if (address.family() != first_family_) endpoint_.figures().add(Counter::RaceFallbacks);
+  with_health(address, [&](policy::Balancer&) { end_round(&address); });
   endpoint_.dial_succeeded(*this, std::move(established));
 }
 

@@ -42,6 +42,8 @@ class DialRun final : public io::Discardable, private dial::DialOwner {
   void dialed(dial::Established established) override;
   void dial_failed(std::shared_ptr<Error> error) override;
 
+  template <typename Change>
+  void with_health(const SocketAddress& address, Change&& change);
   void end_round(const SocketAddress* winner);
   void drop_dial();
   bool worth_repeating(const Failure& failure) const;
@@ -56,7 +58,8 @@ class DialRun final : public io::Discardable, private dial::DialOwner {
   Time retry_at_ = kNever;
   policy::DialToken token_ = 0;
   std::unique_ptr<dial::Dial> dial_;
-  std::vector<Attempt> attempts_;  // of earlier rounds
+  std::vector<Attempt> attempts_;       // of earlier rounds
+  Family first_family_ = Family::None;  // of the first attempt
   Timer rest_;
 };
 

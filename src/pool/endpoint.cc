@@ -17,6 +17,7 @@ namespace {
 
 constexpr Nanos kRefreshLeast = kSecond;
 constexpr Nanos kRefreshMost = 30 * kSecond;
+constexpr size_t kMostAddressFigures = 256;  // beyond it those of vanished addresses are dropped
 
 MachineLimits machine_limits(const Values& values) {
   MachineLimits limits;
@@ -186,6 +187,12 @@ void Endpoint::acquire(ops::Op& op, std::shared_ptr<Lease> lease,
     return;
   }
   machine_.add_waiter(*lease, start);
+  if (lease->op() != nullptr && lease->ListNode<WaiterTag>::linked()) {
+    events_.emit({.kind = EventKind::WaiterQueued,
+                  .time = start,
+                  .op = op.id(),
+                  .first = machine_.counts().waiters});
+  }
   run_actions();
   touch();
 }
@@ -255,6 +262,11 @@ void Endpoint::fail_waiter(Lease& lease, Status status, uint64_t dial) {
     error = error_for(status, lease);
     if (status == Status::E_WAITERS_LIMIT) {
       figures_.add(Counter::WaitersRefused);
+      events_.emit({.kind = EventKind::LimitReached,
+                    .time = now(),
+                    .op = lease.op()->id(),
+                    .first = values().endpoint_max_waiters,
+                    .text = "endpoint.max_waiters"});
     } else if (status != Status::E_CLOSED) {
       figures_.add(Counter::WaitersTimedOut);
     }
@@ -348,8 +360,7 @@ void Endpoint::lease_ended(Connection& connection, bool reusable, Time granted_a
                 .time = now(),
                 .connection = connection.id(),
                 .first = static_cast<int64_t>(connection.uses)});
-  const bool vanished = reusable && !balancer_.present(connection.address());
-  machine_.lease_ended(connection, reusable && !vanished, now());
+  machine_.lease_ended(connection, reusable, now());
   run_actions();
   touch();
 }
@@ -368,6 +379,10 @@ void Endpoint::connection_drains(Connection& connection) {
   machine_.drain(connection, CloseReason::Drained, now());
   run_actions();
   touch();
+}
+
+void Endpoint::emit(EventKind kind, const Connection& connection) {
+  events_.emit({.kind = kind, .time = now(), .connection = connection.id()});
 }
 
 void Endpoint::connection_died(Connection& connection, const Failure& why) {
@@ -503,12 +518,16 @@ void Endpoint::use_addresses(const std::vector<SocketAddress>& addresses) {
   // Addresses of a name have no port yet; those of a list have their own.
   const std::vector<uint16_t> none{0};
   const std::vector<uint16_t>& ports = spec_->target.addresses.empty() ? spec_->target.ports : none;
-  for (const resolver::OrderedAddress& ordered : order) {
-    for (const uint16_t port : ports) {
+  const uint32_t classes = order.empty() ? 0 : order.back().class_index + 1;
+  uint32_t position = 0;
+  // Port by port: an address on the second port is a choice of its own, after all on the first.
+  for (const uint16_t port : ports) {
+    for (const resolver::OrderedAddress& ordered : order) {
       SocketAddress address = port == 0 ? ordered.address : ordered.address.with_port(port);
-      sorted.push_back({address, ordered.class_index});
+      sorted.push_back({address, position * classes + ordered.class_index});
       next.push_back(std::move(address));
     }
+    ++position;
   }
   for (const SocketAddress& address : next) {
     if (std::find(known_.begin(), known_.end(), address) != known_.end()) continue;
@@ -524,8 +543,19 @@ void Endpoint::use_addresses(const std::vector<SocketAddress>& addresses) {
                   .text = address.text()});
   }
   known_ = std::move(next);
+  if (address_figures_.size() > kMostAddressFigures) {
+    std::erase_if(address_figures_, [this](const auto& entry) {
+      return std::find(known_.begin(), known_.end(), entry.first) == known_.end() &&
+             !has_connection_to(entry.first);
+    });
+  }
   balancer_.set_addresses(now(), sorted);
   figures_.set(Counter::Addresses, static_cast<int64_t>(known_.size()));
+}
+
+bool Endpoint::has_connection_to(const SocketAddress& address) const {
+  return std::any_of(connections_.begin(), connections_.end(),
+                     [&address](const auto& entry) { return entry.second->address() == address; });
 }
 
 void Endpoint::drain_vanished() {
@@ -538,6 +568,11 @@ void Endpoint::drain_vanished() {
     if (at_once) {
       machine_.dead(*connection, CloseReason::Vanished);
     } else {
+      events_.emit({.kind = EventKind::ConnectionDraining,
+                    .time = now(),
+                    .connection = connection->id(),
+                    .first = connection->leases,
+                    .text = "its address vanished"});
       machine_.drain(*connection, CloseReason::Vanished, now());
     }
   }

@@ -57,6 +57,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void capacity_changed(Connection& connection, session::Capacity capacity);
   void hold_changed(Connection& connection, bool held);
   void connection_drains(Connection& connection);
+  void emit(observe::EventKind kind, const Connection& connection);
   void connection_died(Connection& connection, const Failure& why);
 
   // --- for its dials
@@ -96,6 +97,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void retry_paced();
   void arm_timer();
   void use_addresses(const std::vector<SocketAddress>& addresses);
+  bool has_connection_to(const SocketAddress& address) const;
   void drain_vanished();
   void refresh();
   void arm_refresh();

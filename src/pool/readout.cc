@@ -149,6 +149,7 @@ observe::MetricNode Core::figures_tree() {
   for (const auto& [counter, value] : counted) {
     figures_.add(counter, static_cast<int64_t>(value) - figures_.get(counter));
   }
+  figures_.set(Counter::ConnectionsRacing, sockets_->in_use());
   figures_.set(Counter::PinnedBytes, pinned_->held());
   figures_.set(Counter::OpsRunning, ops_in_flight_.load(std::memory_order_relaxed));
   observe::MetricNode root(figures_, "");

@@ -47,7 +47,7 @@ class Session final : public session::Session, private io::StreamHandler, privat
   void start(session::Owner& owner) override;
   session::Capacity capacity() const override { return {}; }
   io::Peek peek() override { return stream_->peek(); }
-  void idle(bool idle) override { (void)idle; }
+  void idle(bool idle) override { stream_->idle(idle); }
   void close(bool abort) override;
   io::StreamFacts facts() const override { return stream_->facts(); }
 

@@ -49,7 +49,7 @@ class TlsStream : public io::Stream, protected io::StreamHandler, private BioEnd
   bool closed() const override { return state_ == State::Closed; }
 
   // Told true when nobody uses the connection: gives its buffers back until bytes move again.
-  void idle(bool on);
+  void idle(bool on) override;
   // Complete from on_connected on.
   const TlsFacts& tls_facts() const { return tls_facts_; }
   io::Stream& lower() { return *lower_; }

@@ -85,7 +85,7 @@ TEST(EventRing, LevelFiltersAndCanChange) {
   EXPECT_FALSE(ring.wants(EventKind::RaceStarted));  // debug
   EXPECT_FALSE(ring.wants(EventKind::PoolCreated));  // info
   EXPECT_TRUE(ring.wants(EventKind::DialFailed));    // warning
-  EXPECT_TRUE(ring.wants(EventKind::InternalError));
+  EXPECT_TRUE(ring.wants(EventKind::MemoryExhausted));
   ring.emit({.kind = EventKind::RaceStarted});
   EXPECT_EQ(ring.recorded(), 0u);
   ring.set_level(EventLevel::DEBUG);
@@ -125,8 +125,8 @@ TEST(EventRing, CopiesEveryFieldAndCutsTheTextAtACharacter) {
 
 TEST(Emitter, FillsInItsIdsAndToleratesNoRing) {
   Emitter none;
-  EXPECT_FALSE(none.wants(EventKind::InternalError));
-  none.emit({.kind = EventKind::InternalError});
+  EXPECT_FALSE(none.wants(EventKind::MemoryExhausted));
+  none.emit({.kind = EventKind::MemoryExhausted});
 
   EventRing ring(4, EventLevel::DEBUG);
   const Emitter emitter = Emitter(&ring).with_endpoint(1).with_connection(2).with_op(3);
