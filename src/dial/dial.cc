@@ -515,6 +515,7 @@ void Dial::lost() {
 void Dial::fail(const Failure& cause, Phase phase, const SocketAddress* address) {
   if (ended_) return;
   ended_ = true;
+  lookup_.reset();
   dial_timer_.cancel();
   tls_timer_.cancel();
   race_timer_.cancel();

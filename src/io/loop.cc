@@ -1,14 +1,29 @@
 // What all worlds share: the end of a turn.
 #include "io/loop.h"
 
+#include <new>
+
 namespace conpool::io {
+namespace {
+
+// Memory that runs out in one call must not end the loop: whatever the call was for has its own
+// deadline.
+template <typename Call>
+void guarded(Call&& call) noexcept {
+  try {
+    call();
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+}  // namespace
 
 void Loop::finish_turn() {
-  timers_.fire_due(now_);
+  guarded([this] { timers_.fire_due(now_); });
   while (!deferred_.empty()) {
     std::swap(deferred_, running_);
     for (Callback<void()>& call : running_)
-      call();
+      guarded([&call] { call(); });
     running_.clear();
   }
   // A destructor may discard more: those go with the next round.

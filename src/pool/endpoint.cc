@@ -116,13 +116,14 @@ void Endpoint::arm_timer() {
 }
 
 void Endpoint::retry_paced() {
+  bool try_next = balancer_.generation() != paced_generation_;
   // By index: a run that begins may fail and leave the list.
   for (size_t i = 0; i < runs_.size(); ++i) {
     DialRun& run = *runs_[i];
-    if (!run.paced()) continue;
-    if (balancer_.generation() == paced_generation_ && now() < run.retry_at()) continue;
+    if (!run.paced() || (!try_next && now() < run.retry_at())) continue;
     run.try_begin();
     if (run.paced()) break;  // the balancer says wait: it would to the next one, too
+    try_next = true;
   }
   paced_generation_ = balancer_.generation();
 }

@@ -427,6 +427,8 @@ void EndpointMachine::grant(WaiterRecord& waiter, ConnectionRecord& connection, 
 void EndpointMachine::dispatch(Time now) {
   now_ = now;
   if (shutting_down_) return;
+  // Nothing below may fail half-way for want of memory: a waiter would be lost.
+  actions_.reserve(actions_.size() + static_cast<size_t>(2 * counts_.waiters + counts_.open()) + 8);
   while (counts_.waiters > checking_) {
     ConnectionRecord* connection = pick(now);
     if (connection == nullptr) break;

@@ -108,7 +108,9 @@ session::LeaseEnd Session::end_lease(bool reusable) {
 }
 
 void Session::read(ops::Op& op, size_t size_max) {
-  if (failure_) return ops::finish_failed(op, error_of(*failure_, Phase::Receive, 0));
+  if (failure_ && buffered_bytes_ == 0) {
+    return ops::finish_failed(op, error_of(*failure_, Phase::Receive, 0));
+  }
   if (!leased()) {
     return ops::finish_failed(op, error_of({.status = Status::E_WRONG_STATE,
                                             .detail = "the connection's descriptor is lent"},
@@ -117,6 +119,7 @@ void Session::read(ops::Op& op, size_t size_max) {
   reads_.push_back({&op, size_max});
   op.set_task(&canceller_);
   serve_reads();
+  if (failure_) fail_reads(*failure_);
   arm_stall(read_stall_, !reads_.empty());
 }
 
