@@ -21,11 +21,13 @@ conpool_status conpool_config_set(conpool_config* config, const char* name, cons
                                               : "value is NULL";
       return refuse(error, {.status = Status::E_INVALID, .detail = missing});
     }
+    if (inherited(config)) return refuse(error, {.status = Status::E_FORKED});
     Result<void> set = config->config.set(name, text_of(value, size));
     return set ? code(Status::OK) : refuse(error, std::move(set.error()));
   });
 }
 
 void conpool_config_free(conpool_config* config) noexcept {
+  if (config == nullptr || inherited(config)) return;
   delete config;
 }

@@ -20,6 +20,7 @@ conpool_status start(conpool_connection* connection, uint32_t kind, conpool_queu
     pool::Lease* lease = lease_of(connection);
     if (inherited_object(lease)) return code(Status::E_FORKED);
     pool::Core& core = core_of(*lease);
+    if (const Status bad = check_queue(queue, core); bad != Status::OK) return code(bad);
     Result<ops::Op*> op = ops::Op::begin(core, queue == nullptr ? nullptr : queue->queue, kind,
                                          user_data, core.ops_in_flight(), core.ops_limit());
     if (!op) return code(op.error().status);
@@ -68,7 +69,7 @@ conpool_status conpool_connection_lend(conpool_connection* connection, int32_t b
     if (inherited_object(lease)) return code(Status::E_FORKED);
     Result<raw::Lent> lent = fail(Status::E_CLOSED);
     const Status called = core_of(*lease).call([&] {
-      if (lease->connection() != nullptr) lent = lease->connection()->session().lend(blocking != 0);
+      if (lease->connection() != nullptr) lent = lease->connection()->lend(blocking != 0);
     });
     if (called != Status::OK) return code(called);
     if (!lent) return code(lent.error().status);

@@ -15,6 +15,7 @@ conpool_status finish_endpoint(conpool_pool* pool, Result<pool::EndpointSpec> pa
   pool::Core& core = *pool->core;
   Values values = core.settings().values();
   if (config != nullptr) {
+    if (inherited(config)) return refuse(error, {.status = Status::E_FORKED});
     if (Result<void> place = config->config.check_scope(Scope::ENDPOINT); !place)
       return refuse(error, place.error());
     config->config.apply(&values);
@@ -109,8 +110,10 @@ conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint, const conpoo
     if (inherited(endpoint)) return code(Status::E_FORKED);
     pool::Core& core = *endpoint->core;
     if (core.closed()) return code(Status::E_CLOSED);
+    if (const Status bad = check_queue(queue, core); bad != Status::OK) return code(bad);
     std::shared_ptr<const Values> values = endpoint->values;
     if (config != nullptr) {
+      if (inherited(config)) return code(Status::E_FORKED);
       if (const Result<void> place = config->config.check_scope(Scope::REQUEST); !place) {
         return code(place.error().status);
       }

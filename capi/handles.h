@@ -11,6 +11,7 @@
 
 struct conpool_config {
   conpool::Config config;
+  uint32_t born = conpool::ops::fork_generation();
 };
 
 struct conpool_pool {
@@ -62,6 +63,15 @@ bool inherited(const Handle* handle) {
 }
 inline bool inherited_object(const ops::Object* object) {
   return object->born() != ops::fork_generation();
+}
+
+// Whether ops of `core` may report to the queue; NULL always may. The queue of a pool that the
+// caller drives is served by that pool's turns alone.
+inline Status check_queue(const conpool_queue* queue, pool::Core& core) {
+  if (queue == nullptr) return Status::OK;
+  if (inherited(queue)) return Status::E_FORKED;
+  const ops::Drive* drive = core.caller_drive();
+  return queue->queue->drive() == drive ? Status::OK : Status::E_INVALID;
 }
 
 }  // namespace conpool::capi

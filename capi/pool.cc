@@ -30,6 +30,7 @@ conpool_status make_pool(const conpool_config* config, const WorldMaker& make_wo
                          conpool_pool** out, conpool_error** error) {
   Values values = default_values();
   if (config != nullptr) {
+    if (inherited(config)) return refuse(error, {.status = Status::E_FORKED});
     if (Result<void> place = config->config.check_scope(Scope::POOL); !place)
       return refuse(error, place.error());
     config->config.apply(&values);
@@ -66,6 +67,7 @@ conpool_status conpool_pool_close(conpool_pool* pool, int64_t drain_timeout_ns,
     if (queue != nullptr && out_op == nullptr) return code(Status::E_INVALID);
     if (inherited(pool)) return code(Status::E_FORKED);
     pool::Core& core = *pool->core;
+    if (const Status bad = check_queue(queue, core); bad != Status::OK) return code(bad);
     // An op that nobody asked for has no limit to fail at: a close must always be possible.
     Result<ops::Op*> op =
         ops::Op::begin(core, queue == nullptr ? nullptr : queue->queue, CONPOOL_EVENT_CLOSED,
@@ -166,6 +168,7 @@ conpool_status conpool_pool_set_resolver(conpool_pool* pool, conpool_queue* queu
     if (static_cast<DnsBackend>(pool->core->settings()->dns_backend) != DnsBackend::Queue) {
       return code(Status::E_WRONG_STATE);
     }
+    if (const Status bad = check_queue(queue, *pool->core); bad != Status::OK) return code(bad);
     ops::Queue* target = queue == nullptr ? nullptr : queue->queue;
     return code(pool->core->call([&] { pool->core->use_resolver_queue(target, user_data); }));
   });

@@ -7,11 +7,13 @@ using namespace conpool;
 using namespace conpool::capi;
 
 conpool_status conpool_op_cancel(conpool_op op) noexcept {
+  if (ops::Op::inherited(op)) return code(Status::E_FORKED);
   return code(ops::Op::cancel(op));
 }
 
 conpool_status conpool_op_wait(conpool_op op, int64_t timeout_ns, conpool_event* out) noexcept {
   if (out == nullptr || timeout_ns < CONPOOL_FOREVER) return code(Status::E_INVALID);
+  if (ops::Op::inherited(op)) return code(Status::E_FORKED);
   return code(ops::Op::wait(op, timeout_ns, out));
 }
 

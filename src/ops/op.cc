@@ -9,6 +9,7 @@
 #include <cassert>
 #include <new>
 
+#include "ops/fork.h"
 #include "ops/futex.h"
 #include "ops/queue.h"
 #include "ops/slab.h"
@@ -50,6 +51,7 @@ Result<Op*> Op::begin(Port& port, Queue* queue, uint32_t kind, uint64_t user_dat
     in_flight.fetch_sub(1, kRelaxed);
     return fail(Status::E_NOMEM);
   }
+  op->born_.store(fork_generation(), kRelaxed);
   op->kind_ = kind;
   op->user_data_ = user_data;
   op->port_ = &port;
@@ -288,6 +290,14 @@ Status Op::detach(uint64_t id) noexcept {
   if (op->request_cancel(generation_of(id), 0, &status)) op->post_cancel();
   op->unclaim();
   return Status::OK;
+}
+
+bool Op::inherited(uint64_t id) noexcept {
+  const Op* op = slot_of(id);
+  if (op == nullptr) return false;
+  const uint64_t state = op->state_.load(kAcquire);
+  return generation_of(state) == generation_of(id) && (state & (kLive | kReleased)) == kLive &&
+         op->born_.load(kRelaxed) != fork_generation();
 }
 
 void Op::fill_final(conpool_event* event) const noexcept {

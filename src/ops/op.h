@@ -93,6 +93,8 @@ class alignas(64) Op : private OpSubmitMail,
   // For an op begun without a queue that nobody will wait for: cancels it; the slot is freed when
   // it finishes. E_BUSY while a thread waits; E_STALE; E_WRONG_STATE as wait.
   static Status detach(uint64_t id) noexcept;
+  // True for a live op that fork() copied into this process: its loop is the parent's.
+  static bool inherited(uint64_t id) noexcept;
   // Of an op that the caller knows to be live: begun by it and not submitted, or on the loop.
   uint64_t id() const noexcept;
   OpArguments& arguments() { return arguments_; }
@@ -156,6 +158,7 @@ class alignas(64) Op : private OpSubmitMail,
   std::atomic<uint64_t> state_{0};
   std::atomic<uint32_t> outcome_{kRunning};
   std::atomic<uint32_t> next_free_{0};  // index + 1 of the next slot on the slab's free list
+  std::atomic<uint32_t> born_{0};       // the fork generation of the process that began it
   uint32_t index_ = 0;                  // of this slot; set once
   uint32_t kind_ = 0;
   uint64_t user_data_ = 0;

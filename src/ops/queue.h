@@ -37,6 +37,8 @@ class Queue {
   // loops have threads. One reference belongs to the caller. E_NOMEM.
   static Result<Queue*> make(Drive* drive);
   void ref() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  // The caller's drive that it belongs to; nullptr when its consumers sleep.
+  const Drive* drive() const noexcept { return drive_; }
   void unref() noexcept;
 
   // Moves up to `capacity` events into `events` and answers how many. Waits up to `timeout_ns` (<
