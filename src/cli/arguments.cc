@@ -1,0 +1,193 @@
+// The command line's grammar (CLI11), and what to say when it does not fit.
+#include "cli/arguments.h"
+
+#include <conpool/conpool.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
+
+namespace conpool::cli {
+namespace {
+
+constexpr char kDescription[] =
+    "pooler shows what conpool does: names to live connections, resolved, raced, verified, pooled.";
+constexpr char kFooter[] =
+    "Exit codes: 0 done; 1 the demo's numbers differ; 2 bad arguments or configuration;\n"
+    "4 a network failure that could not be recovered.";
+constexpr char kTargetText[] =
+    "host:port, host:port,port, [ipv6]:port, address:port,address:port,\n"
+    "tcp://host:port, tls://host:port or unix:/path";
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j)
+    row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+class Grammar {
+ public:
+  Grammar() : app_(kDescription, "pooler") {
+    app_.footer(kFooter);
+    app_.set_version_flag("--version", std::string("pooler ") + conpool_version_string(),
+                          "print the version");
+    // The verb is asked for below, in our own words.
+    app_.require_subcommand(0, 1);
+    demo_ = verb("demo", "a pool against an origin of its own on loopback, and what it did");
+    connect_ = verb("connect", "acquire one connection and show the race for it");
+    explain_ = verb("explain", "what the pool would do for an endpoint, and does");
+    options_ = verb("options", "list the options that -o sets");
+    for (CLI::App* each : {connect_, explain_})
+      add_endpoint(each);
+    explain_->add_flag("--dry", arguments_.dry, "connect to nothing: explain only");
+    options_->add_option("NAME", arguments_.filter, "only options whose name contains this")
+        ->option_text(" ");
+    for (CLI::App* each : {demo_, connect_, explain_})
+      each->add_flag("-v,--verbose", arguments_.verbose, "print the pool's event log on stderr");
+  }
+
+  Parsed parse(int argc, char** argv);
+
+ private:
+  CLI::App* verb(const std::string& name, const std::string& text) {
+    CLI::App* made = app_.add_subcommand(name, text);
+    verbs_.push_back(name);
+    return made;
+  }
+  void add_endpoint(CLI::App* app);
+  void complain(const std::string& text, const CLI::App* verb);
+  void complain_about(const std::string& argument, const CLI::App* verb);
+  Parsed finish();
+
+  CLI::App app_;
+  CLI::App* demo_ = nullptr;
+  CLI::App* connect_ = nullptr;
+  CLI::App* explain_ = nullptr;
+  CLI::App* options_ = nullptr;
+  std::vector<std::string> verbs_;
+  Arguments arguments_;
+  Parsed parsed_;
+};
+
+void Grammar::add_endpoint(CLI::App* app) {
+  app->add_option("HOST:PORT", arguments_.target, kTargetText)->option_text(" ");
+  app->add_flag("--tls", arguments_.tls, "speak TLS");
+  app->add_option("--ca", arguments_.ca, "PEM file of trusted certificates (tls.ca_file)")
+      ->option_text("FILE");
+  app->add_flag("--insecure", arguments_.insecure, "accept any certificate (tls.insecure)");
+  app->add_option("--server-name", arguments_.server_name,
+                  "name to verify in place of the host (tls.server_name)")
+      ->option_text("NAME");
+  app->add_option("--alpn", arguments_.alpn, "application protocols to offer (tls.alpn)")
+      ->option_text("LIST");
+  app->add_option("--starttls", arguments_.starttls, "hop before TLS: postgres (tls.starttls)")
+      ->option_text("HOP");
+  app->add_option("-o,--option", arguments_.options, "any option; `pooler options` lists them")
+      ->option_text("NAME=VALUE")
+      ->allow_extra_args(false);
+}
+
+void Grammar::complain(const std::string& text, const CLI::App* verb) {
+  const std::string name = verb == nullptr ? "" : " " + verb->get_name();
+  parsed_.problem = {kBadArguments, text + " (see pooler" + name + " --help)"};
+}
+
+void Grammar::complain_about(const std::string& argument, const CLI::App* verb) {
+  std::vector<std::string> known = verb == nullptr ? verbs_ : std::vector<std::string>();
+  for (const CLI::App* app : {static_cast<const CLI::App*>(&app_), verb}) {
+    if (app == nullptr) continue;
+    for (const CLI::Option* option : app->get_options()) {
+      for (const std::string& name : option->get_lnames())
+        known.push_back("--" + name);
+    }
+  }
+  const std::string typed = argument.substr(0, argument.find('='));
+  const std::string near = nearest(typed, known);
+  std::string text = "\"" + argument + "\" ";
+  if (argument.rfind('-', 0) == 0) {
+    text += "is not a flag of pooler" + (verb == nullptr ? "" : " " + verb->get_name());
+  } else {
+    text += verb == nullptr ? "is not a verb" : "is one argument too many";
+  }
+  if (!near.empty()) text += "; did you mean \"" + near + "\"?";
+  if (near.empty() && verb == nullptr) text += "; write demo, connect, explain or options";
+  complain(text, verb);
+}
+
+Parsed Grammar::parse(int argc, char** argv) {
+  const auto chosen = [this]() -> const CLI::App* {
+    const std::vector<CLI::App*> verbs = app_.get_subcommands();
+    return verbs.empty() ? nullptr : verbs.front();
+  };
+  try {
+    app_.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    parsed_.output = app_.help();
+    return parsed_;
+  } catch (const CLI::CallForVersion&) {
+    parsed_.output = std::string("pooler ") + conpool_version_string() + "\n";
+    return parsed_;
+  } catch (const CLI::ExtrasError& error) {
+    std::vector<std::string> extras = app_.remaining(true);
+    if (extras.empty()) {
+      complain(error.what(), chosen());
+    } else {
+      complain_about(extras.front(), chosen());
+    }
+    return parsed_;
+  } catch (const CLI::ParseError& error) {
+    complain(error.what(), chosen());
+    return parsed_;
+  }
+  return finish();
+}
+
+Parsed Grammar::finish() {
+  const std::vector<CLI::App*> verbs = app_.get_subcommands();
+  if (verbs.empty()) {
+    complain("a verb is missing: write demo, connect, explain or options", nullptr);
+    return parsed_;
+  }
+  const CLI::App* app = verbs.front();
+  arguments_.verb = app == demo_      ? Verb::Demo
+                    : app == connect_ ? Verb::Connect
+                    : app == explain_ ? Verb::Explain
+                                      : Verb::Options;
+  if ((app == connect_ || app == explain_) && app->count("HOST:PORT") == 0) {
+    complain("HOST:PORT is missing", app);
+    return parsed_;
+  }
+  parsed_.arguments = std::move(arguments_);
+  return parsed_;
+}
+
+}  // namespace
+
+std::string nearest(std::string_view typed, const std::vector<std::string>& candidates) {
+  std::string best;
+  // Half of what was typed may be wrong, and no more than three letters.
+  size_t least = std::min<size_t>(3, typed.size() / 2) + 1;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = edit_distance(typed, candidate);
+    if (distance >= least) continue;
+    least = distance;
+    best = candidate;
+  }
+  return best;
+}
+
+Parsed parse_arguments(int argc, char** argv) {
+  return Grammar().parse(argc, argv);
+}
+
+}  // namespace conpool::cli

@@ -1,0 +1,20 @@
+// Why a verb cannot go on, and the program's exit codes.
+#pragma once
+
+#include <string>
+
+namespace conpool::cli {
+
+enum ExitCode : int {
+  kDone = 0,
+  kDisagreement = 1,   // the demo's numbers differ
+  kBadArguments = 2,   // arguments or configuration
+  kNetworkFailed = 4,  // a network failure that cannot be recovered
+};
+
+struct Problem {
+  int exit_code = kBadArguments;
+  std::string text;  // for stderr, without "pooler: "
+};
+
+}  // namespace conpool::cli

@@ -1,0 +1,27 @@
+// Numbers and lines as people read them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace conpool::cli {
+
+// "462us", "24.2ms", "1.5s": three digits.
+std::string duration_text(int64_t nanoseconds);
+
+// "4 connections", "1 lease".
+std::string count_text(uint64_t count, std::string_view noun);
+
+// Rows with their columns aligned, two spaces apart and two before the first. A number column
+// would be padded on its left; the ones here are texts.
+std::string table(const std::vector<std::vector<std::string>>& rows);
+
+// `text` in lines of at most `width` columns, each begun with `indent`.
+std::string wrapped(std::string_view text, std::string_view indent, size_t width);
+
+void print(std::string_view text);        // on stdout
+void print_error(std::string_view text);  // on stderr
+
+}  // namespace conpool::cli
