@@ -83,6 +83,7 @@ void Session::close(bool abort) {
 
 void Session::begin_lease(Nanos stall_timeout) {
   transition(State::Leased);
+  used_ = true;
   stall_timeout_ = stall_timeout;
 }
 
@@ -158,7 +159,7 @@ void Session::update_reading() {
   switch (state_) {
     case State::Idle:
     case State::Checking:
-      wanted = true;
+      wanted = buffered_bytes_ < kBufferedBytes;
       break;
     case State::Leased:
       wanted = !eof_ && !failure_ && buffered_bytes_ < kBufferedBytes;
@@ -302,19 +303,25 @@ void Session::on_data(Slice data) {
   bytes_in_ += data.size();
   switch (state_) {
     case State::Idle:
-      return fail_session({.status = Status::E_UNSOLICITED});
+      if (used_) return fail_session({.status = Status::E_UNSOLICITED});
+      keep(std::move(data));
+      return update_reading();
     case State::Checking:
       return check_data(data);
     case State::Leased:
       read_stall_.cancel();
-      buffered_bytes_ += data.size();
-      buffered_.push_back(std::move(data));
+      keep(std::move(data));
       serve_reads();
       arm_stall(read_stall_, !reads_.empty());
       return;
     default:
       return;
   }
+}
+
+void Session::keep(Slice data) {
+  buffered_bytes_ += data.size();
+  buffered_.push_back(std::move(data));
 }
 
 void Session::on_eof() {

@@ -1,10 +1,11 @@
 // The raw session: a connection's bytes, lent whole to one lease at a time.
 //
 // Lifecycle. Idle → (Checking →) Leased → (Lent →) Idle …, and Dead from each. Idle: reading is on,
-// and any byte, end or failure ends the session at once, since nobody asked for it. Checking: the
-// active check's question is under way. Leased: reads and writes run in the order of their start;
-// what comes while no read waits is kept, up to kBufferedBytes, then reading stops. Lent: the
-// descriptor is with the application; nothing is touched.
+// and any byte, end or failure ends the session at once, since nobody asked for it; before the
+// first lease, bytes are a greeting and kept for that lease. Checking: the active check's question
+// is under way. Leased: reads and writes run in the order of their start; what comes while no read
+// waits is kept, up to kBufferedBytes, then reading stops. Lent: the descriptor is with the
+// application; nothing is touched.
 //
 // A connection that fails while leased keeps its place until the lease is released: the lease holds
 // it.
@@ -103,6 +104,7 @@ class Session final : public session::Session, private io::StreamHandler, privat
   void on_unpinned() override;
 
   bool leased() const { return state_ == State::Leased; }
+  void keep(Slice data);
   void serve_reads();
   void finish_read(const PendingRead& read);
   void update_reading();
@@ -130,6 +132,7 @@ class Session final : public session::Session, private io::StreamHandler, privat
   std::deque<PendingRead> reads_;
   std::deque<Slice> buffered_;
   size_t buffered_bytes_ = 0;
+  bool used_ = false;  // a lease began: from now on nobody asks for bytes between two leases
   bool eof_ = false;
   bool reading_ = false;
   bool waits_for_pins_ = false;
