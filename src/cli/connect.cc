@@ -140,9 +140,9 @@ std::optional<Problem> run_options(const Arguments& arguments) {
     names.push_back(option.name);
     if (option.name.find(arguments.filter) == std::string::npos) continue;
     found = true;
-    std::string line = option.name + "  " + option.type + ", " + option.scope + ", default ";
-    line += option.default_value.empty() ? "empty" : option.default_value;
-    print(line + ", " + option.range + "\n" + wrapped(option.text, "    ", 100));
+    const std::string usual = option.default_value.empty() ? "empty" : option.default_value;
+    print(option.name + "  " + option.type + ", " + option.scope + ", default " + usual + "\n" +
+          wrapped(option.text + "; " + option.range, "    ", 100));
   }
   if (found) return std::nullopt;
   const std::string near = nearest(arguments.filter, names);

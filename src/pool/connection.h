@@ -21,8 +21,12 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   raw::Session& session() { return *session_; }
   observe::Metrics& figures() { return figures_; }
   const std::shared_ptr<const ConnectionFacts>& facts() const { return facts_; }
-  // Reads what the transport sees of the peer: Quiet means fit to be lent.
-  bool usable() { return session_->peek() == io::Peek::Quiet; }
+  // Whether it is fit to be lent, by what the transport sees of the peer. Bytes that wait before
+  // the first lease belong to it: a greeting, or TLS tickets, which look the same from below.
+  bool usable() {
+    const io::Peek seen = session_->peek();
+    return seen == io::Peek::Quiet || (seen == io::Peek::Data && uses == 0);
+  }
 
   void start() { session_->start(*this); }
   void begin_lease(Lease& lease, Nanos stall_timeout);

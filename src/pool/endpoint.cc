@@ -491,6 +491,9 @@ void Endpoint::return_permit() {
   core_.return_permit();
 }
 bool Endpoint::usable(ConnectionRecord& connection) {
+  // One that came in this very turn is lent as it is: the caller then reads the peer's end. Dialing
+  // again instead would hammer a server that accepts and closes.
+  if (connection.uses == 0 && connection.opened == now()) return true;
   return static_cast<Connection&>(connection).usable();
 }
 

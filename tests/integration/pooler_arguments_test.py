@@ -25,8 +25,8 @@ class ArgumentsTest(PoolerTest):
 
     def test_options_lists_each_with_its_default(self):
         out, _ = self.pooler("options")
-        self.assertIn("connect.retries  count, request, default 0, 0 to 100\n", out)
-        self.assertIn("loop.drive  choice, pool, default thread, thread, caller\n", out)
+        self.assertIn("connect.retries  count, request, default 0\n    how often a failed dial is repeated; 0 to 100\n", out)
+        self.assertIn("balance.vanished  choice, endpoint, default drain\n", out)
         self.assertTrue(all(len(line) <= 100 for line in out.splitlines()), out)
         few, _ = self.pooler("options", "retry_delay")
         self.assertEqual(re.findall(r"^\S+", few, re.M), ["connect.retry_delay", "connect.retry_delay_max"])

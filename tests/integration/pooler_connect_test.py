@@ -34,6 +34,31 @@ class ConnectTest(PoolerTest):
                 out, _ = self.pooler("connect", target)
                 self.assertIn(f"connected to 127.0.0.1:{redis.port} in ", out)
 
+    def test_a_peer_that_speaks_first_or_closes_is_dialed_once(self):
+        for behave in (lambda peer: peer.sendall(b"220 ready\r\n"), lambda peer: None):
+            with socket.socket() as listener, self.subTest(behave=behave):
+                listener.bind(("127.0.0.1", 0))
+                listener.listen(64)
+                accepted = []
+
+                def serve():
+                    while True:
+                        try:
+                            peer, _ = listener.accept()
+                        except OSError:
+                            return
+                        accepted.append(peer)
+                        behave(peer)
+                        peer.close()
+
+                server = threading.Thread(target=serve)
+                server.start()
+                for _ in range(20):
+                    self.pooler("connect", f"127.0.0.1:{listener.getsockname()[1]}")
+                listener.shutdown(socket.SHUT_RDWR)
+                server.join()
+                self.assertEqual(len(accepted), 20)
+
     def test_unix_socket(self):
         with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX) as listener:
             path = os.path.join(place, "s")
@@ -74,6 +99,9 @@ class TlsTest(PoolerTest):
                             r"subject +CN=localhost\n", r"issuer +CN=conpool test CA\n", r"verified +yes\n",
                             r"valid +from \d{4}-\S+ to \d{4}-\S+\n", r"SNI +localhost\n"):
                 self.assertRegex(out, pattern)
+            # HTTP/2's server speaks first, often in the handshake's last flight.
+            _, err = self.pooler("connect", target, "--tls", "--ca", authority.certificate, "--alpn", "h2", "-v")
+            self.assertEqual(err.count("connection.opened"), 1, err)
             out, _ = self.pooler("connect", f"tls://{target}", "--insecure")
             self.assertRegex(out, r"ALPN +none\n")
             self.assertRegex(out, r"verified +no \(tls\.insecure\)\n")
@@ -116,7 +144,8 @@ class FailureTest(PoolerTest):
                     filler.connect_ex(full.getsockname())
                 target = f"127.0.0.1:{full.getsockname()[1]}"
                 _, err = self.pooler("connect", target, "-o", "connect.timeout=100ms", code=4)
-        self.assertIn("timed out", err)
+        self.assertTrue(err.startswith("pooler: connect timeout\n"), err)
+        self.assertIn(f"connecting to {target}", err)
 
     def test_peer_that_closes_during_the_handshake(self):
         with socket.socket() as listener:
