@@ -27,8 +27,8 @@ void CandidateOrder::replace(Family family, std::span<const Candidate> candidate
     const auto old = std::find_if(list.begin(), list.end(), same(address));
     fresh.push_back({candidate, old != list.end() && old->tried});
   }
-  // A tried candidate that vanished still holds its turn, so that the other family's is not taken
-  // twice.
+  // Tried candidates stay in front, also those that vanished: their family has had these turns, and
+  // a new order of the addresses (a balancer's, say) must not give it another one at once.
   std::vector<Entry> merged;
   for (Entry& entry : list) {
     if (entry.tried && std::none_of(fresh.begin(), fresh.end(), same(entry.candidate.address))) {
@@ -39,7 +39,8 @@ void CandidateOrder::replace(Family family, std::span<const Candidate> candidate
     merged.push_back(std::move(entry));
   list = std::move(merged);
   std::stable_sort(list.begin(), list.end(), [](const Entry& a, const Entry& b) {
-    return a.candidate.rank < b.candidate.rank;
+    if (a.candidate.rank != b.candidate.rank) return a.candidate.rank < b.candidate.rank;
+    return a.tried && !b.tried;
   });
   rebuild();
 }

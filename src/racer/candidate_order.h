@@ -25,8 +25,8 @@ class CandidateOrder {
   CandidateOrder(RaceFamily family, uint32_t first_family_count)
       : family_(family), first_family_count_(first_family_count) {}
 
-  // Replaces the family's list. Tried candidates that are no longer in it keep their place in
-  // front. Everything that is not IPv6 counts as the second family.
+  // Replaces the family's list. Tried candidates stay in front, whether they are in it or not.
+  // Everything that is not IPv6 counts as the second family.
   void replace(Family family, std::span<const Candidate> candidates);
   // Both families out of one list.
   void replace_all(std::span<const Candidate> candidates);

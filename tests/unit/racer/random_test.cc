@@ -167,6 +167,7 @@ class Reference {
           tried |= k.tried && k.address == c.address;
         fresh.push_back({c.address, tried});
       }
+      std::stable_partition(fresh.begin(), fresh.end(), [](const Known& k) { return k.tried; });
       if (allowed(family)) known(family) = fresh;
       pending_[family == Family::V6 ? 0 : 1] = false;
       if (first_answer_ == kNever && any_allowed()) first_answer_ = now_;

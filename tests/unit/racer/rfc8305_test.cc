@@ -371,6 +371,20 @@ TEST(Rfc8305, D3_AddedAddressesAreInterleavedWithTheTriedOnes) {
                                  "1000 start [2001:db8::3]:443"}));
 }
 
+TEST(Rfc8305, D3_AnotherOrderOfAFamilyGivesItNoSecondTurn) {
+  Clock clock;
+  RaceRig rig(clock, named());
+  for (uint8_t i = 1; i <= 2; ++i)
+    rig.paths[a4(i)] = rig.paths[a6(i)] = kSilent;
+  rig.start();
+  rig.answer_at(0, Family::V6, {a6(1), a6(2)});
+  rig.answer_at(ms(1), Family::V4, {a4(1), a4(2)});
+  rig.answer_at(ms(1), Family::V6, {a6(2), a6(1)});
+  clock.run_until(ms(900));
+  EXPECT_EQ(rig.starts(), (Lines{"0 start [2001:db8::1]:443", "250 start 192.0.2.1:443",
+                                 "500 start [2001:db8::2]:443", "750 start 192.0.2.2:443"}));
+}
+
 TEST(Rfc8305, DuplicatesAreTriedOnce) {
   Clock clock;
   RaceRig rig(clock, named([](RaceOptions& o) { o.await_v6 = o.await_v4 = false; }));
