@@ -54,7 +54,16 @@ bool CandidateOrder::v6_leads() const {
   if (family_ == RaceFamily::V6First) return true;
   if (family_ == RaceFamily::V4First) return false;
   if (lists_[0].empty() || lists_[1].empty()) return true;
-  return lists_[0].front().candidate.class_index <= lists_[1].front().candidate.class_index;
+  // The best of the first rank: tried ones, which are in front, may be cooling by now.
+  const auto best = [](const std::vector<Entry>& list) {
+    uint32_t least = UINT32_MAX;
+    for (const Entry& entry : list) {
+      if (entry.candidate.rank != list.front().candidate.rank) break;
+      least = std::min(least, entry.candidate.class_index);
+    }
+    return least;
+  };
+  return best(lists_[0]) <= best(lists_[1]);
 }
 
 void CandidateOrder::rebuild() {

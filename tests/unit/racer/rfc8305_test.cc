@@ -385,6 +385,25 @@ TEST(Rfc8305, D3_AnotherOrderOfAFamilyGivesItNoSecondTurn) {
                                  "500 start [2001:db8::2]:443", "750 start 192.0.2.2:443"}));
 }
 
+TEST(Rfc8305, S6_AFamilyLeadsByItsBestAddressNotByTheFailedOneInFront) {
+  Clock clock;
+  RaceRig rig(clock, named());
+  for (uint8_t i = 1; i <= 2; ++i)
+    rig.paths[a4(i)] = rig.paths[a6(i)] = {.tcp = Path::Tcp::Refuses, .rtt = ms(1)};
+  rig.start();
+  rig.answer_at(0, Family::V6, {a6(1), a6(2)});
+  clock.run_until(ms(2));
+  // The refused address goes behind every class now; its family still leads.
+  std::vector<Candidate> v6 = candidates({a6(2)});
+  v6.push_back(candidates({a6(1)}, 2)[0]);
+  rig.race.on_answer(clock.now(), Family::V6, v6);
+  rig.race.on_answer(clock.now(), Family::V4, candidates({a4(1), a4(2)}, 1));
+  rig.perform();
+  clock.run_until(ms(900));
+  EXPECT_EQ(rig.starts(), (Lines{"0 start [2001:db8::1]:443", "10 start 192.0.2.1:443",
+                                 "20 start [2001:db8::2]:443", "30 start 192.0.2.2:443"}));
+}
+
 TEST(Rfc8305, DuplicatesAreTriedOnce) {
   Clock clock;
   RaceRig rig(clock, named([](RaceOptions& o) { o.await_v6 = o.await_v4 = false; }));
