@@ -8,7 +8,9 @@ namespace conpool::pool {
 
 EndpointMachine::EndpointMachine(const MachineLimits& limits, Environment& environment,
                                  uint64_t seed)
-    : limits_(limits), environment_(environment), rng_(seed) {}
+    : limits_(limits), environment_(environment), rng_(seed) {
+  redial_timer_.set_callback([] {});
+}
 
 // --- waiters ---------------------------------------------------------------------------------
 
@@ -129,8 +131,9 @@ void EndpointMachine::start_dials(Time now) {
         counts_.open() + counts_.dialing >= limits_.max_connections)
       break;
     if (w->dial != 0) continue;
-    if (w->redial_at > now) {
-      redial = std::min(redial, w->redial_at);
+    const Time not_before = std::max(w->redial_at, settle_at_);
+    if (not_before > now) {
+      redial = std::min(redial, not_before);
       continue;
     }
     if (!start_dial(w, now)) return;
@@ -138,8 +141,9 @@ void EndpointMachine::start_dials(Time now) {
   while (!shutting_down_ &&
          counts_.idle + std::max<int64_t>(0, covering() - counts_.waiters) < limits_.min_idle &&
          counts_.open() + counts_.dialing < limits_.max_connections) {
-    if (warm_at_ > now) {
-      redial = std::min(redial, warm_at_);
+    const Time not_before = std::max(warm_at_, settle_at_);
+    if (not_before > now) {
+      redial = std::min(redial, not_before);
       break;
     }
     if (!start_dial(nullptr, now)) {
@@ -296,6 +300,10 @@ void EndpointMachine::close(ConnectionRecord& connection, CloseReason reason) {
   if (connection.checking) {
     connection.checking = false;
     --checking_;
+  }
+  const bool died = reason == CloseReason::Dead || reason == CloseReason::Stale;
+  if (died && connection.uses == 0) {
+    settle_at_ = std::max(settle_at_, deadline_after(connection.opened, kRedialDelay));
   }
   transition(connection, ConnectionState::Closed);
   actions_.push_back({.kind = Action::Kind::Close, .connection = &connection, .reason = reason});

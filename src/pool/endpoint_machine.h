@@ -246,6 +246,8 @@ class EndpointMachine {
   uint64_t next_waiter_ = 1;
   uint32_t failed_in_a_row_ = 0;
   Time warm_at_ = 0;
+  // No new dial before: a connection died that nobody had used, and the next one might as well.
+  Time settle_at_ = 0;
   bool permit_wanted_ = false;
   bool overdue_ = false;  // some waiter's queue deadline passed while it was covered
   bool shutting_down_ = false;

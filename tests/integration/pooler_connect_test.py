@@ -133,6 +133,12 @@ class FailureTest(PoolerTest):
                                  r"started at \S+, took \S+", line).groups() for line in lines[5:]]
         self.assertEqual(sorted(attempts), [(str(n), ip) for n in range(1, 5) for ip in ("127.0.0.1", "[::1]")])
 
+    def test_closed_port_that_is_kept_warm(self):
+        # The warming's own repeated dial falls into the time of the retries.
+        _, err = self.pooler("connect", f"127.0.0.1:{free_port()}", "-o", "pool.min_idle=2", "-o",
+                             "connect.retries=3", "-o", "connect.retry_delay=200ms", code=4)
+        self.assertIn("after 3 retry attempts", err)
+
     def test_time_limit(self):
         with socket.socket() as full:
             # A listener whose backlog is full drops further SYNs: the connect hangs.
