@@ -263,13 +263,16 @@ void print_secured(const Side& side, const ConnectionFacts& first) {
   print(table(rows));
 }
 
-// Until the last dial has ended and the origin has accepted all that the pool connected.
+// Until the last dial has ended and the origins have accepted all that the pool connected: a
+// connection may stand for a moment before its server takes it.
 void settle(conpool_pool* pool, const Side& plain, const Side& secured) {
   const Clock::time_point limit = Clock::now() + kSettleLimit;
   while (Clock::now() < limit) {
     const Metrics metrics = read_metrics(pool);
+    const uint64_t accepted =
+        plain.origin->counts().server.accepted + secured.origin->counts().server.accepted;
     if (metric(metrics, "pool.connections.dialing") == 0 &&
-        difference(origin_figures(plain, secured), pool_figures(pool)).empty())
+        metric(metrics, "pool.connections.opened") == static_cast<int64_t>(accepted))
       return;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -303,6 +306,7 @@ std::optional<Problem> run_sides(conpool_pool* pool, Side* plain, Side* secured)
         std::to_string(plain->origin->port()) + ", where an origin of the demo's own answers\n");
   use_from_threads(plain->endpoint.get(), &plain->observed);
   if (plain->observed.problem) return plain->observed.problem;
+  settle(pool, *plain, *secured);
   print_plain(pool, plain);
 
   print(count_text(kTlsConnections, "connection") + " one after the other to localhost:" +
