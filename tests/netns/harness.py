@@ -104,6 +104,8 @@ class Network:
         self._set_up(self.client, "tc0", [f"{CLIENT_V4}/24"], [f"{CLIENT_V6}/64"] if self.ipv6 else [])
         self._set_up(self.server, "ts0", [f"10.9.0.{host}/24" for host in HOSTS],
                      [f"2001:db8:9::{host}/64" for host in HOSTS])
+        if self.ipv6:  # without a default route a host counts as one without IPv6
+            ip("-n", self.client, "-6", "route", "add", "default", "dev", "tc0")
 
     @staticmethod
     def _write_sysctl(device):
