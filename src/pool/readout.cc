@@ -65,8 +65,11 @@ std::string family_text(const resolver::CachedAnswer& answer, Time now) {
   if (answer.addresses.empty()) {
     text += failure_text(answer.failure);
   } else {
-    for (const SocketAddress& address : answer.addresses)
-      text += address.ip_text() + " ";
+    const char* between = "";
+    for (const SocketAddress& address : answer.addresses) {
+      text += between + address.ip_text();
+      between = " ";
+    }
   }
   if (answer.expires > now) {
     text += ", holds for " + duration_text(answer.expires - now);
@@ -176,8 +179,7 @@ std::string Endpoint::explain() {
   }
   if (!spec_->target.host.name.empty()) {
     const std::vector<resolver::CachedAnswer> cached = core_.resolver().cached(spec_->target.host);
-    text +=
-        "  name " + spec_->target.host.text() + ": " + (cached.empty() ? "nothing cached\n" : "\n");
+    text += "  name " + spec_->target.host.text() + (cached.empty() ? ": nothing cached\n" : "\n");
     for (const resolver::CachedAnswer& answer : cached)
       text += "    " + family_text(answer, now()) + "\n";
     text += "    servers:";
@@ -187,7 +189,13 @@ std::string Endpoint::explain() {
   }
   text += "  the next dial would try:\n";
   size_t position = 1;
-  for (const policy::Balancer::View& view : balancer_.views()) {
+  std::vector<policy::Balancer::View> views = balancer_.views();
+  // As the balancer does: what is known to fail goes behind every class.
+  std::stable_partition(views.begin(), views.end(), [](const policy::Balancer::View& view) {
+    return view.present && (view.state == policy::AddressHealth::State::Healthy ||
+                            view.state == policy::AddressHealth::State::Probing);
+  });
+  for (const policy::Balancer::View& view : views) {
     text += "    " + std::to_string(position++) + ". " + view.address.text() + "  " +
             std::string(view.present ? health_name(view.state) : "vanished") + ", " +
             std::to_string(view.open) + " open, " + std::to_string(view.attempts) + " attempts, " +
