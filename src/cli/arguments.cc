@@ -83,17 +83,17 @@ void Grammar::add_endpoint(CLI::App* app) {
   app->add_option("HOST:PORT", arguments_.target, kTargetText)->option_text(" ");
   app->add_flag("--tls", arguments_.tls, "speak TLS");
   app->add_option("--ca", arguments_.ca, "PEM file of trusted certificates (tls.ca_file)")
-      ->option_text("FILE");
+      ->type_name("FILE");
   app->add_flag("--insecure", arguments_.insecure, "accept any certificate (tls.insecure)");
   app->add_option("--server-name", arguments_.server_name,
                   "name to verify in place of the host (tls.server_name)")
-      ->option_text("NAME");
+      ->type_name("NAME");
   app->add_option("--alpn", arguments_.alpn, "application protocols to offer (tls.alpn)")
-      ->option_text("LIST");
+      ->type_name("LIST");
   app->add_option("--starttls", arguments_.starttls, "hop before TLS: postgres (tls.starttls)")
-      ->option_text("HOP");
+      ->type_name("HOP");
   app->add_option("-o,--option", arguments_.options, "any option; `pooler options` lists them")
-      ->option_text("NAME=VALUE")
+      ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
 }
 

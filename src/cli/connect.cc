@@ -36,8 +36,12 @@ std::string timeline(const ConnectionFacts& connection) {
 }
 
 std::string phases(const ConnectionFacts& connection) {
-  std::string text = "resolved after " + duration_text(connection.resolved_ns);
-  text += ", connected after " + duration_text(connection.connected_ns);
+  bool queried = false;  // else it was a literal, or the hosts file or the cache knew
+  for (const AttemptFacts& attempt : connection.attempts)
+    queried = queried || attempt.phase == "dns";
+  std::string text;
+  if (queried) text = "resolved after " + duration_text(connection.resolved_ns) + ", ";
+  text += "connected after " + duration_text(connection.connected_ns);
   if (connection.secured_ns > 0) text += ", secured after " + duration_text(connection.secured_ns);
   return text;
 }

@@ -8,6 +8,7 @@ namespace conpool::cli {
 
 std::string duration_text(int64_t nanoseconds) {
   static constexpr const char* kUnits[] = {"ns", "us", "ms", "s"};
+  if (nanoseconds == 0) return "0s";
   double value = static_cast<double>(nanoseconds);
   size_t unit = 0;
   while (unit < 3 && value >= 999.5) {
@@ -16,8 +17,13 @@ std::string duration_text(int64_t nanoseconds) {
   }
   const int decimals = unit == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
   char text[64];
-  std::snprintf(text, sizeof text, "%.*f%s", decimals, value, kUnits[unit]);
-  return text;
+  std::snprintf(text, sizeof text, "%.*f", decimals, value);
+  std::string digits = text;
+  if (decimals > 0) {
+    digits.erase(digits.find_last_not_of('0') + 1);
+    if (digits.back() == '.') digits.pop_back();
+  }
+  return digits + kUnits[unit];
 }
 
 std::string count_text(uint64_t count, std::string_view noun) {

@@ -8,7 +8,7 @@
 
 namespace conpool::cli {
 
-// "462us", "24.2ms", "1.5s": three digits.
+// "0s", "462us", "24.2ms", "1.5s": three digits, as the library writes them below 1000 s.
 std::string duration_text(int64_t nanoseconds);
 
 // "4 connections", "1 lease".

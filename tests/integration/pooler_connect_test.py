@@ -5,6 +5,7 @@ import re
 import socket
 import tempfile
 import threading
+import unittest
 
 import pooler_program
 from pooler_program import PoolerTest
@@ -14,14 +15,30 @@ from processes import main
 from servers import Dnsmasq, Nginx, Postgres, Redis, free_port
 
 
+def has_ipv6_loopback():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return any(family == socket.AF_INET6 for family, *_ in socket.getaddrinfo("localhost", 80))
+
+
+needs_ipv6 = unittest.skipUnless(has_ipv6_loopback(), "localhost has no IPv6 address here")
+
+
 class ConnectTest(PoolerTest):
     def test_redis(self):
         with Redis() as redis:
             out, err = self.pooler("connect", f"127.0.0.1:{redis.port}")
             self.assertIn(f"tcp://127.0.0.1:{redis.port}\n", out)
             self.assertRegex(out, rf"attempt +tcp:127\.0\.0\.1:{redis.port} +connected \(SO_ERROR 0\), won\n")
-            self.assertRegex(out, rf"connected to 127\.0\.0\.1:{redis.port} in [\d.]+[um]?s\n")
+            self.assertRegex(out, rf"connected to 127\.0\.0\.1:{redis.port} in [\d.]+(ns|us|ms|s)\n")
             self.assertEqual(err, "")
+
+    @needs_ipv6
+    def test_a_name_with_both_families(self):
+        with Redis() as redis:
             out, _ = self.pooler("connect", f"localhost:{redis.port}")
             self.assertRegex(out, rf"attempt +tcp:\[::1\]:{redis.port} +connection refused \(ECONNREFUSED\)\n")
             self.assertRegex(out, rf"attempt +tcp:127\.0\.0\.1:{redis.port} +connected \(SO_ERROR 0\), won\n")
@@ -120,6 +137,7 @@ class TlsTest(PoolerTest):
 
 
 class FailureTest(PoolerTest):
+    @needs_ipv6
     def test_closed_port_with_retries_tells_every_attempt(self):
         port = free_port()
         out, err = self.pooler("connect", f"localhost:{port}", "-o", "connect.retries=3", "-o",
@@ -176,6 +194,12 @@ class FailureTest(PoolerTest):
         before, after = out.split("after connecting")
         self.assertIn(f"endpoint tcp://127.0.0.1:{port}", before)
         self.assertIn("1 failures", after)
+
+    @needs_ipv6
+    def test_explain_puts_an_address_that_failed_last(self):
+        with Redis() as redis:
+            out, _ = self.pooler("explain", f"localhost:{redis.port}")
+            self.assertRegex(out, rf"1\. 127\.0\.0\.1:{redis.port}  healthy.*\n    2\. \[::1\]:{redis.port}  cooling")
         self.assertIn("connection refused (ECONNREFUSED)", err)
 
     def test_explain_dry_connects_to_nothing(self):
