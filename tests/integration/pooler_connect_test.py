@@ -19,12 +19,12 @@ def has_ipv6_loopback():
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
+            return True
     except OSError:
         return False
-    return any(family == socket.AF_INET6 for family, *_ in socket.getaddrinfo("localhost", 80))
 
 
-needs_ipv6 = unittest.skipUnless(has_ipv6_loopback(), "localhost has no IPv6 address here")
+needs_ipv6 = unittest.skipUnless(has_ipv6_loopback(), "no IPv6 here")
 
 
 class ConnectTest(PoolerTest):
@@ -194,13 +194,13 @@ class FailureTest(PoolerTest):
         before, after = out.split("after connecting")
         self.assertIn(f"endpoint tcp://127.0.0.1:{port}", before)
         self.assertIn("1 failures", after)
+        self.assertIn("connection refused (ECONNREFUSED)", err)
 
     @needs_ipv6
     def test_explain_puts_an_address_that_failed_last(self):
         with Redis() as redis:
             out, _ = self.pooler("explain", f"localhost:{redis.port}")
             self.assertRegex(out, rf"1\. 127\.0\.0\.1:{redis.port}  healthy.*\n    2\. \[::1\]:{redis.port}  cooling")
-        self.assertIn("connection refused (ECONNREFUSED)", err)
 
     def test_explain_dry_connects_to_nothing(self):
         with socket.socket() as listener:
