@@ -84,7 +84,7 @@
 extern "C" {
 #endif
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Types
  */
 
@@ -241,7 +241,7 @@ enum {
   CONPOOL_PHASE_RECEIVE = 8
 };
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * The library
  */
 
@@ -277,7 +277,7 @@ CONPOOL_API conpool_status conpool_describe(const char* what, char** out) CONPOO
 /* Frees a text that the library gave to the caller. Any thread. */
 CONPOOL_API void conpool_text_free(char* text) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Options
  *
  * Options are set by name, as text: durations with their unit ("250ms", "1.5s", "10min"), sizes
@@ -302,7 +302,7 @@ CONPOOL_API conpool_status conpool_config_set(conpool_config* config, const char
 /* One at a time; pools and endpoints made with it keep their own copy. */
 CONPOOL_API void conpool_config_free(conpool_config* config) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Errors
  *
  * An error stacks what happened, inside out, and lists every attempt that was made. Immutable; any
@@ -352,7 +352,7 @@ CONPOOL_API int64_t conpool_error_attempt_duration(const conpool_error* error,
 /* Any thread, once. */
 CONPOOL_API void conpool_error_free(conpool_error* error) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Pools
  */
 
@@ -435,7 +435,7 @@ CONPOOL_API conpool_status conpool_pool_explain(conpool_pool* pool,
 CONPOOL_API conpool_status conpool_pool_set_resolver(conpool_pool* pool, conpool_queue* queue,
                                                      uint64_t user_data) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Endpoints
  *
  * An endpoint is what a program connects to. Endpoints with the same scheme, host, ports or address
@@ -509,7 +509,7 @@ CONPOOL_API conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint,
                                                     conpool_queue* queue, uint64_t user_data,
                                                     conpool_op* out_op) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Ops
  */
 
@@ -534,7 +534,7 @@ CONPOOL_API conpool_status conpool_op_cancel(conpool_op op) CONPOOL_NOEXCEPT;
 CONPOOL_API conpool_status conpool_op_wait(conpool_op op, int64_t timeout_ns,
                                            conpool_event* out) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Queues
  *
  * Any number of queues, any number of consumers each. Events of one op come in order; while a
@@ -583,7 +583,7 @@ CONPOOL_API void conpool_queue_free(conpool_queue* queue) CONPOOL_NOEXCEPT;
    Harmless twice. Any thread. To keep the object, set event->object to NULL first. */
 CONPOOL_API void conpool_event_dispose(conpool_event* event) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Connections
  *
  * A conpool_connection is one lease. Between acquire and release the bytes of the connection are
@@ -662,7 +662,7 @@ CONPOOL_API const char* conpool_connection_address(const conpool_connection* con
 CONPOOL_API conpool_status conpool_connection_describe(const conpool_connection* connection,
                                                        char** out) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Chunks
  */
 
@@ -673,7 +673,7 @@ CONPOOL_API size_t conpool_chunk_size(const conpool_chunk* chunk) CONPOOL_NOEXCE
 /* Any thread, once. Bytes held in chunks count against pool.max_pinned. */
 CONPOOL_API void conpool_chunk_free(conpool_chunk* chunk) CONPOOL_NOEXCEPT;
 
-/* ------------------------------------------------------------------------------------------------
+/* ------------------------------------------------------------------------------------------
  * Lookups: the program as resolver
  */
 
