@@ -1,3 +1,4 @@
+// The scripted server.
 #include "origin/server.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// One accepted connection of the scripted server.
 #include "origin/session.h"
 
 #include <algorithm>

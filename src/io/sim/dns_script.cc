@@ -1,3 +1,4 @@
+// Scripted DNS servers and the encoder of their messages.
 #include "io/sim/dns_script.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The script of the simulated network and its records.
 #include "io/sim/sockets.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Streams and listeners of the simulated world.
 #include "io/sim/sockets.h"
 
 #include <algorithm>

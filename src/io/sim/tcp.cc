@@ -1,3 +1,4 @@
+// A TCP connection between two simulated sockets.
 #include "io/sim/tcp.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Virtual time and the queue of what happens next.
 #include "io/sim/world.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// DNS exchanges over c-ares, one channel per server.
 #include "io/uv/dns_channel.h"
 
 #include <netinet/in.h>
@@ -13,11 +14,15 @@
 #include <mutex>
 #include <new>
 
+#include "io/uv/own_sockets.h"
+
 namespace conpool::io::uv {
 namespace {
 
 constexpr int kClassIn = 1;       // RFC 1035 §3.2.4
 constexpr int kHeaderBytes = 12;  // RFC 1035 §4.1.1
+constexpr int kFlagsByte = 2;     // with the bit TC
+constexpr unsigned char kTruncated = 0x02;
 
 int init_library_once() {
   // Never undone: another user of c-ares in this process may still run.
@@ -40,9 +45,11 @@ Failure ares_failure(int status) {
 
 // --- exchange ---------------------------------------------------------------------------------
 
-UvExchange::UvExchange(UvLoop& loop, DnsCallback done)
-    : loop_(loop),
+UvExchange::UvExchange(DnsChannels& channels, UvLoop& loop, DnsQuery query, DnsCallback done)
+    : channels_(channels),
+      loop_(loop),
       live_(loop.mark_live()),
+      query_(std::move(query)),
       done_(std::move(done)),
       link_(std::make_shared<UvExchange*>(this)),
       timeout_([this] { complete(fail(Status::E_DNS_TIMEOUT)); }) {}
@@ -66,19 +73,38 @@ void UvExchange::complete(Outcome outcome) {
   done(std::move(outcome));  // may destroy this exchange
 }
 
+void UvExchange::repeat_over_tcp_later() {
+  loop_.defer([link = link_] {
+    if (*link != nullptr) (*link)->channels_.repeat_over_tcp(**link);
+  });
+}
+
 // --- channels ---------------------------------------------------------------------------------
 
 std::unique_ptr<DnsExchange> DnsChannels::start(DnsQuery query, DnsCallback done) {
-  auto exchange = std::make_unique<UvExchange>(loop_, std::move(done));
+  auto exchange = std::make_unique<UvExchange>(*this, loop_, std::move(query), std::move(done));
   sweep();
-  Result<DnsChannel*> channel = channel_for(query);
+  const DnsQuery& asked = exchange->query_;
+  Result<DnsChannel*> channel = channel_for(asked);
   if (!channel) {
     exchange->complete_later(fail(std::move(channel).error()));
     return exchange;
   }
-  loop_.arm(exchange->timeout_, deadline_after(loop_.now(), std::max<Nanos>(query.timeout, 0)));
-  (*channel)->send(query, *exchange);
+  loop_.arm(exchange->timeout_, deadline_after(loop_.now(), std::max<Nanos>(asked.timeout, 0)));
+  (*channel)->send(asked, *exchange);
   return exchange;
+}
+
+// Within the exchange's time, which runs on.
+void DnsChannels::repeat_over_tcp(UvExchange& exchange) {
+  const DnsQuery& query = exchange.query_;
+  auto channel =
+      std::make_unique<DnsChannel>(loop_, query.server, query.timeout, DnsChannel::Transport::Tcp);
+  if (Result<void> opened = channel->open(); !opened) {
+    return exchange.complete(fail(std::move(opened.error())));
+  }
+  retired_.push_back(std::move(channel));  // takes no other query, goes with this one
+  retired_.back()->send(query, exchange);
 }
 
 Result<DnsChannel*> DnsChannels::channel_for(const DnsQuery& query) {
@@ -99,7 +125,8 @@ Result<DnsChannel*> DnsChannels::channel_for(const DnsQuery& query) {
     current_.erase(found);
     sweep();
   }
-  auto channel = std::make_unique<DnsChannel>(loop_, server, query.timeout);
+  auto channel =
+      std::make_unique<DnsChannel>(loop_, server, query.timeout, DnsChannel::Transport::Udp);
   if (Result<void> opened = channel->open(); !opened) return fail(std::move(opened.error()));
   current_.push_back(std::move(channel));
   return current_.back().get();
@@ -121,9 +148,11 @@ void DnsChannels::sweep() {
 
 // --- one channel ------------------------------------------------------------------------------
 
-DnsChannel::DnsChannel(UvLoop& loop, const SocketAddress& server, Nanos timeout)
+DnsChannel::DnsChannel(UvLoop& loop, const SocketAddress& server, Nanos timeout,
+                       Transport transport)
     : loop_(loop),
       server_(server),
+      transport_(transport),
       cares_timeout_(deadline_after(std::max<Nanos>(timeout, 0), kOrphanGrace)),
       born_(loop.now()),
       timer_([this] { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); }) {}
@@ -144,6 +173,7 @@ Result<void> DnsChannel::open() {
   ares_options options{};
   // NOCHECKRESP: every rcode's message comes to us instead of turning into "refused".
   options.flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES;
+  options.flags |= transport_ == Transport::Tcp ? ARES_FLAG_USEVC : ARES_FLAG_IGNTC;
   options.timeout = milliseconds(cares_timeout_);
   options.tries = 1;
   options.ndots = 1;
@@ -206,6 +236,10 @@ void DnsChannel::on_answer(void* argument, int status, int, unsigned char* answe
   // decides.
   if (status == ARES_ETIMEOUT) return;
   try {
+    if (channel.transport_ == Transport::Udp && answer != nullptr && size >= kHeaderBytes &&
+        (answer[kFlagsByte] & kTruncated) != 0) {
+      return exchange->repeat_over_tcp_later();
+    }
     exchange->complete_later(channel.outcome_of(status, answer, size));
   } catch (...) {
     // Nothing could be kept: the exchange ends by its own timeout, which needs no memory.
@@ -308,13 +342,14 @@ ares_socket_t DnsChannel::make_socket(int domain, int type, int protocol, void* 
     self->last_errno_ = errno;
     return ARES_SOCKET_BAD;
   }
+  uv::own_socket(fd);
   const int on = 1;
   if (type == SOCK_STREAM) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   return fd;
 }
 
 int DnsChannel::close_socket(ares_socket_t fd, void*) noexcept {
-  return ::close(fd);
+  return uv::close_socket(fd);
 }
 
 int DnsChannel::connect_socket(ares_socket_t fd, const sockaddr* address, ares_socklen_t size,

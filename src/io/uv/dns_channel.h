@@ -14,10 +14,12 @@
 namespace conpool::io::uv {
 
 class DnsChannel;
+class DnsChannels;
 
 // Vocabulary: an exchange belongs to the caller; a query belongs to c-ares until its callback and
 // may be an orphan (its exchange is gone or has timed out). A channel carries the queries to one
-// server.
+// server over UDP, or one query over TCP when the answer was truncated: c-ares fails everything a
+// channel carries when one of its connections breaks, so another name's TCP must not be in it.
 //
 // Invariants:
 //  - the deadline of an exchange is a timer of ours; c-ares' own timeout is longer and only clears
@@ -29,7 +31,7 @@ class DnsChannel;
 //    answer.
 class UvExchange final : public DnsExchange {
  public:
-  UvExchange(UvLoop& loop, DnsCallback done);
+  UvExchange(DnsChannels& channels, UvLoop& loop, DnsQuery query, DnsCallback done);
   ~UvExchange() override;
 
  private:
@@ -41,9 +43,12 @@ class UvExchange final : public DnsExchange {
 
   void complete_later(Outcome outcome);
   void complete(Outcome outcome);
+  void repeat_over_tcp_later();
 
+  DnsChannels& channels_;
   UvLoop& loop_;
   LiveMark live_;
+  DnsQuery query_;
   DnsCallback done_;
   Link link_;
   Timer timeout_;
@@ -55,7 +60,9 @@ class DnsChannel final : public Discardable {
   static constexpr Nanos kChannelLife = 60 * kSecond;
   static constexpr Nanos kOrphanGrace = kSecond;  // that c-ares' timeout exceeds ours by
 
-  DnsChannel(UvLoop& loop, const SocketAddress& server, Nanos timeout);
+  enum class Transport : uint8_t { Udp, Tcp };
+
+  DnsChannel(UvLoop& loop, const SocketAddress& server, Nanos timeout, Transport transport);
   ~DnsChannel() override;
 
   Result<void> open();
@@ -104,6 +111,7 @@ class DnsChannel final : public Discardable {
 
   UvLoop& loop_;
   SocketAddress server_;
+  Transport transport_;
   Nanos cares_timeout_;
   Time born_;
   ares_channel channel_ = nullptr;
@@ -119,6 +127,8 @@ class DnsChannels {
  public:
   explicit DnsChannels(UvLoop& loop) : loop_(loop) {}
   std::unique_ptr<DnsExchange> start(DnsQuery query, DnsCallback done);
+  // Puts the exchange's question again, over a connection of its own.
+  void repeat_over_tcp(UvExchange& exchange);
 
  private:
   Result<DnsChannel*> channel_for(const DnsQuery& query);

@@ -1,3 +1,4 @@
+// Reading the files that name servers and hosts.
 #include "io/uv/files.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Blocking jobs on threads that can be left behind.
 #include "io/uv/jobs.h"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+// Listening sockets.
 #include "io/uv/listener.h"
 
 #include <netinet/in.h>
@@ -7,6 +8,7 @@
 
 #include <cerrno>
 
+#include "io/uv/own_sockets.h"
 #include "io/uv/stream.h"
 
 namespace conpool::io::uv {
@@ -103,6 +105,7 @@ bool UvListener::accept_one() {
     loop_.arm(retry_, loop_.now() + kRetry);
     return false;
   }
+  own_socket(fd.get());
   if (address_.family() != Family::Unix) {
     const int on = 1;
     (void)setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -1,3 +1,4 @@
+// The loop over libuv: turns, deadline, wake-ups.
 #include "io/uv/loop_core.h"
 
 #include <sys/random.h>
@@ -20,10 +21,6 @@ namespace conpool::io {
 
 Result<std::unique_ptr<Loop>> make_uv_loop() {
   return uv::UvLoop::make();
-}
-
-void close_uv_loop_in_child(Loop& loop) noexcept {
-  static_cast<uv::UvLoop&>(loop).close_descriptors();
 }
 
 }  // namespace conpool::io
@@ -196,16 +193,6 @@ int UvLoop::fd() {
 void UvLoop::publish_readiness() {
   arm_timer_fd(timers().earliest());
   if (has_deferred() || mail_from_inside_ || watch_changed_) nudge();
-}
-
-void UvLoop::close_descriptors() noexcept {
-  const auto close_one = [](uv_handle_t* handle, void*) {
-    uv_os_fd_t fd = -1;
-    if (handle->type == UV_POLL && uv_fileno(handle, &fd) == 0) (void)::close(fd);
-  };
-  uv_walk(&uv_, close_one, nullptr);  // streams, listeners, c-ares' sockets and the timer
-  const int epoll = uv_backend_fd(&uv_);
-  if (epoll >= 0) (void)::close(epoll);
 }
 
 uint64_t UvLoop::random_seed() {

@@ -98,7 +98,6 @@ class UvLoop final : public Loop, private PollOwner {
   LiveMark mark_live() { return LiveMark(&live_); }
   void note_watch_changed() { watch_changed_ = true; }
   void note_polled();
-  void close_descriptors() noexcept;  // see close_uv_loop_in_child
   // Any thread: ends the sleep of run_turn without running the wake handler.
   void nudge();
 

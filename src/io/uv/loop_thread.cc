@@ -1,3 +1,4 @@
+// The thread that drives a loop, and where it rests when the process exits.
 #include "io/uv/loop_thread.h"
 
 #include <signal.h>

@@ -1,3 +1,4 @@
+// The one owner of libuv's poll handles.
 #include "io/uv/poll_handle.h"
 
 #include <cassert>

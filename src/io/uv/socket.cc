@@ -1,3 +1,4 @@
+// Socket calls and what their errors mean.
 #include "io/uv/socket.h"
 
 #include <fcntl.h>
@@ -9,6 +10,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+
+#include "io/uv/own_sockets.h"
 
 namespace conpool::io::uv {
 namespace {
@@ -47,7 +50,7 @@ bool is_memory(int os_error) {
 
 void Fd::reset() noexcept {
   // EINTR still closes on Linux: a second close could hit another thread's descriptor.
-  if (fd_ >= 0) (void)::close(std::exchange(fd_, -1));
+  if (fd_ >= 0) (void)close_socket(std::exchange(fd_, -1));
 }
 
 Failure connect_failure(int os_error, Family family) {
@@ -107,6 +110,7 @@ Failure system_failure(int os_error, std::string what) {
 Result<Fd> open_socket(Family family, int type) {
   Fd fd(::socket(socket_domain(family), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.open()) return fail(connect_failure(errno, family));
+  own_socket(fd.get());
   if (type == SOCK_STREAM && family != Family::Unix) set_int(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   return fd;
 }

@@ -1,3 +1,4 @@
+// Streams over non-blocking sockets.
 #include "io/uv/stream.h"
 
 #include <fcntl.h>

@@ -6,7 +6,11 @@
 
 namespace conpool::io {
 
-std::string libuv_version() { return uv_version_string(); }
-std::string cares_version() { return ares_version(nullptr); }
+std::string libuv_version() {
+  return uv_version_string();
+}
+std::string cares_version() {
+  return ares_version(nullptr);
+}
 
 }  // namespace conpool::io
