@@ -11,7 +11,7 @@ import pooler_program
 from pooler_program import PoolerTest
 
 from certificates import Authority
-from processes import main
+from processes import main, poll_until
 from servers import Dnsmasq, Nginx, Postgres, Redis, free_port
 
 
@@ -72,6 +72,8 @@ class ConnectTest(PoolerTest):
                 server.start()
                 for _ in range(20):
                     self.pooler("connect", f"127.0.0.1:{listener.getsockname()[1]}")
+                # The last one may still wait to be accepted.
+                poll_until(lambda: len(accepted) >= 20, "20 connections")
                 listener.shutdown(socket.SHUT_RDWR)
                 server.join()
                 self.assertEqual(len(accepted), 20)
