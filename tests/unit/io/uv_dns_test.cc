@@ -274,6 +274,22 @@ TEST_F(UvDnsTest, TcpThatClosesWithoutAnAnswerFails) {
   EXPECT_EQ(answer.error().status, Status::E_DNS_UNREACHABLE);
 }
 
+TEST_F(UvDnsTest, TcpThatClosesDisturbsNoOtherQuery) {
+  DnsServer server([](const Bytes& query, bool tcp) {
+    if (query[13] == 's') return Answers();  // slow.test is never answered
+    return tcp ? Answers() : Answers{answer_to(query, 0, true)};
+  });
+  std::optional<Answer> other;
+  auto waiting = loop_->exchange(query(server.address(), 200 * kMillisecond, 1, "slow.test"),
+                                 [&](Answer answer) { other.emplace(std::move(answer)); });
+  Answer closed = ask(query(server.address(), 5 * kSecond, 1, "closed.test"));
+  ASSERT_FALSE(closed);
+  EXPECT_EQ(closed.error().status, Status::E_DNS_UNREACHABLE);
+  EXPECT_TRUE(run_until([&] { return other.has_value(); }));
+  ASSERT_TRUE(other && !*other);
+  EXPECT_EQ(other->error().status, Status::E_DNS_TIMEOUT) << "not the other name's failure";
+}
+
 TEST_F(UvDnsTest, AnswersToAnotherQuestionAndGarbageAreIgnored) {
   DnsServer server([](const Bytes& query, bool) {
     Bytes wrong_id = answer_to(query, 0, false, true);
