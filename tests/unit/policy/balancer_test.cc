@@ -216,7 +216,7 @@ TEST(BalancerTest, WithNothingElseToTryThereIsNoProbeToWaitFor) {
   }
 }
 
-TEST(BalancerTest, TheBandHoldsEverySixtyFourthOrderLeavesItOut) {
+TEST(BalancerTest, S5_TheBandHoldsEverySixtyFourthOrderLeavesItOut) {
   BalancerOptions options;
   Rig rig(options);
   rig.set(v4(2));
@@ -232,6 +232,18 @@ TEST(BalancerTest, TheBandHoldsEverySixtyFourthOrderLeavesItOut) {
   }
   EXPECT_EQ(slow, 1);
   EXPECT_EQ(rig.balancer.load(a4(2)), 2u);
+}
+
+// RFC 8305 §4: what was used with success goes first. Load takes the place of the mere fact of use.
+TEST(BalancerTest, S3_AnAddressThatWorkedGoesBeforeOneThatFailed) {
+  Rig rig;
+  rig.set(v4(2));
+  const DialToken token = rig.begin();
+  const SocketAddress failed = rig.order.front().address;
+  rig.fail(token, failed);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_NE(rig.dial(), failed);
+  EXPECT_EQ(rig.order.back().address, failed);
 }
 
 TEST(BalancerTest, AMeasuredDelayComesWithTheOrder) {

@@ -217,7 +217,7 @@ TEST(AddressHealthTest, AnAbandonedProbeLeavesTheNextDialToProbe) {
   EXPECT_TRUE(h.health.wants_probe(until + 5));
 }
 
-TEST(AddressHealthTest, ANewNetworkForgetsButStillCountsWhatRuns) {
+TEST(AddressHealthTest, S4_ANewNetworkForgetsButStillCountsWhatRuns) {
   Health h;
   h.health.slow();
   h.fail(0, Blame::Silent);
