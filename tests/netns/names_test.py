@@ -274,6 +274,19 @@ class Names(ScenarioTest):
         dialer.endpoint(len(expected), f"tcp://good.test:{self.port}", "partition=after")
         self.assertLease(dialer.lease(len(expected), len(expected)), V4)
 
+    def test_ST_20_server_closes_tcp(self):
+        """The queries under way for other names do not notice."""
+        self.net.dns({"closed.test": {"A": {"truncate": True, "tcp_close": True}, "AAAA": []},
+                      "slow.test": {"A": {"answers": [V4], "delay_ms": 100}, "AAAA": []}})
+        dialer = self.dialer()
+        for tag, name in enumerate(("closed.test", "slow.test")):
+            dialer.endpoint(tag, f"tcp://{name}:{self.port}")
+            dialer.acquire(tag, tag)
+        closed, slow = dialer.leases(0, 2)
+        self.assertTrue(closed["status"].startswith("E_DNS_"), closed)
+        self.assertLease(slow, V4)
+        self.assertNotIn("E_DNS_UNREACHABLE", [attempt["status"] for attempt in self.ledger(slow)])
+
     def test_ST_24_search_list(self):
         self.net.dns({"short.a.test": {"AAAA": [V6]}, "short.b.test": {"A": [V4]}, "only.b.test": {"A": [V4]},
                       "dotted.name": {"A": [V4S[1]]}, "dotted.name.a.test": {"A": [V4S[2]]}})
