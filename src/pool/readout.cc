@@ -196,8 +196,10 @@ std::string Endpoint::explain() {
                             view.state == policy::AddressHealth::State::Probing);
   });
   for (const policy::Balancer::View& view : views) {
-    text += "    " + std::to_string(position++) + ". " + view.address.text() + "  " +
-            std::string(view.present ? health_name(view.state) : "vanished") + ", " +
+    // What left the answer stands behind the order, and is not tried.
+    text += "    " + (view.present ? std::to_string(position++) + ". " : std::string("-  "));
+    text += view.address.text() + "  " +
+            std::string(view.present ? health_name(view.state) : "vanished, not tried") + ", " +
             std::to_string(view.open) + " open, " + std::to_string(view.attempts) + " attempts, " +
             std::to_string(view.failures) + " failures";
     if (view.srtt > 0) text += ", round trip " + duration_text(view.srtt);
