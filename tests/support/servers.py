@@ -249,7 +249,8 @@ class Dnsmasq(Server):
         argv = [self.program, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
                 "--log-facility=-", "--log-queries", "--pid-file=", f"--user={user}", "--bind-interfaces",
                 f"--listen-address={self.address}", f"--port={self.port}", "--local=/test/"]
-        argv += [f"--host-record={name},{','.join(addresses)}" for name, addresses in self.records.items()]
+        # A record takes one address of each family.
+        argv += [f"--host-record={name},{one}" for name, addresses in self.records.items() for one in addresses]
         return argv + list(self.arguments)
 
 
