@@ -52,7 +52,8 @@ class Grammar {
     explain_->add_flag("--dry", arguments_.dry, "connect to nothing: explain only");
     options_->add_option("NAME", arguments_.filter, "only options whose name contains this")
         ->option_text(" ");
-    for (CLI::App* each : {demo_, connect_, explain_})
+    // Before the verb or after it.
+    for (CLI::App* each : {&app_, demo_, connect_, explain_})
       each->add_flag("-v,--verbose", arguments_.verbose, "print the pool's event log on stderr");
   }
 

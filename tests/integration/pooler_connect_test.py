@@ -88,9 +88,11 @@ class ConnectTest(PoolerTest):
 
     def test_v_prints_the_event_log_on_stderr(self):
         with Redis() as redis:
-            _, err = self.pooler("connect", f"127.0.0.1:{redis.port}", "-v")
-            for event in ("race.attempt_started", "race.won", "connection.opened"):
-                self.assertIn(event, err)
+            target = f"127.0.0.1:{redis.port}"
+            for arguments in (("connect", target, "-v"), ("-v", "connect", target)):
+                _, err = self.pooler(*arguments)
+                for event in ("race.attempt_started", "race.won", "connection.opened"):
+                    self.assertIn(event, err)
 
 
 class NamesTest(PoolerTest):
