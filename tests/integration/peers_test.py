@@ -36,6 +36,10 @@ class Peers(unittest.TestCase):
         self.assertGreaterEqual(answer[name], least_ms * 1_000_000)
         self.assertLess(answer[name], least_ms * 1_000_000 + LATE_S * 10**9)
 
+    def idle(self, count):
+        """A release returns before it is carried out."""
+        poll_until(lambda: self.client.figure("connections.idle") == count, "idle connections")
+
     def gone(self):
         poll_until(lambda: self.client.figure("connections.open") == 0, "the end of the connection")
 
@@ -83,7 +87,7 @@ class Peers(unittest.TestCase):
         leases = [self.client.lease(at)[0] for _ in range(4)]
         for lease in leases:
             lease.release()
-        poll_until(lambda: self.client.figure("connections.idle") == 4, "the connections")
+        self.idle(4)
         go.set()
         self.gone()
         self.assertEqual(self.client.figure("closed.peer") + self.client.figure("closed.error"), 4)
@@ -92,6 +96,7 @@ class Peers(unittest.TestCase):
         go = threading.Event()
         peer, at = self.peer(lambda *_: go.wait(LATE_S))
         self.client.lease(at)[0].release()
+        self.idle(1)
         go.set()
         self.gone()
         self.assertEqual(self.client.figure("closed.peer"), 1)
@@ -213,6 +218,7 @@ class Peers(unittest.TestCase):
         lease.write(b"x")
         self.assertEqual(lease.read()["data"], b"x")
         lease.release()
+        self.idle(1)
         go.set()
         poll_until(lambda: self.client.figure("closed.unsolicited") == 1, "the end of the connection")
         peer.handle = echo
