@@ -33,7 +33,7 @@ class Races(ScenarioTest):
         self.assertGaps(entry, 250)
         self.assertWire([V4S[1], V6, V4], 0)
         after = self.syns()
-        self.assertGreaterEqual(after[2][0] - after[1][0], (250 - scenario.LATE_MS) * MS)
+        self.assertGreaterEqual(after[2][0] - after[1][0], (250 - self.late_ms) * MS)
         self.note("connected after", entry["connection"]["connected_ns"])
         self.assertEqual(dialer.say(0), 5)
         dialer.release(0)
@@ -50,7 +50,7 @@ class Races(ScenarioTest):
         self.assertGreaterEqual(waited, 50 * MS)
         self.note("SYN after A", waited)
         # Nothing waited for the lookup: its second query is a second away.
-        again = self.net.queries(self.since, type="AAAA")[1:]
+        again = self.queries(type="AAAA")[1:]
         self.assertTrue(not again or self.syns()[0][0] < again[0]["time_ns"])
 
     def test_ST_03_a_never(self):
@@ -60,7 +60,7 @@ class Races(ScenarioTest):
         self.assertWire([V6])
         start = self.attempts(entry)[0][0]
         self.note("SYN after AAAA", start - self.answered(entry, "AAAA"))
-        again = self.net.queries(self.since, type="A")[1:]
+        again = self.queries(type="A")[1:]
         self.assertTrue(not again or self.syns()[0][0] < again[0]["time_ns"])
 
     def test_ST_04_aaaa_late_20(self):
@@ -75,12 +75,13 @@ class Races(ScenarioTest):
         self.note("SYN after the dial's start", start)
 
     def test_ST_05_aaaa_late_200(self):
-        self.net.dns({"st05.test": {"A": [V4], "AAAA": {"answers": [V6], "delay_ms": 200}}})
+        # Delays so long that a busy machine does not change the order.
+        self.net.dns({"st05.test": {"A": [V4], "AAAA": {"answers": [V6], "delay_ms": 600}}})
         self.net.policy(V4, drop="all")
-        _, entry = self.dial("st05.test")
+        _, entry = self.dial("st05.test", "connect_delay=1s")
         self.assertLease(entry, V6)
-        self.assertWire([V4, V6], 250)
-        self.assertGaps(entry, 250)
+        self.assertWire([V4, V6], 1000)
+        self.assertGaps(entry, 1000)
         waited = self.attempts(entry)[0][0] - self.answered(entry, "A")
         self.assertGreaterEqual(waited, 50 * MS)
         self.note("SYN after A", waited)
@@ -105,12 +106,13 @@ class Races(ScenarioTest):
         self.note("v4 connected after", entry["connection"]["connected_ns"])
         self.assertEqual(dialer.say(0), 5)
         reset = self.net.wait_packets("RST", since=self.since, target=V6)[0]
+        self.catch_up()
         late = self.net.packets("SYN-ACK", self.since, source=V6)[0]
         self.assertGreaterEqual(reset["time_ns"], late["time_ns"])
         self.assertEqual(self.servers.accepted_by(self.since), {V4: 1})
 
     def test_ST_07_refused_fast(self):
-        self.net.dns({"st07.test": both(), "five.test": {"A": V4S[2:5], "AAAA": V6S[2:4]}})
+        self.net.dns({"st07.test": both(), "five.test": {"A": V4S[2:5], "AAAA": {"answers": V6S[2:4], "delay_ms": 50}}})
         self.net.policy(V6, refuse="syn")
         _, entry = self.dial("st07.test", f"connect_delay={EAGER}ms")
         self.assertLease(entry, V4)
@@ -119,7 +121,7 @@ class Races(ScenarioTest):
         for address in (*V4S[2:5], *V6S[2:4]):
             self.net.policy(address, refuse="syn")
         self.since = time.monotonic_ns()
-        _, entry = self.dial("five.test", f"connect_delay={EAGER}ms")
+        _, entry = self.dial("five.test", f"connect_delay={EAGER}ms", "aaaa_timeout=1s")
         self.assertEqual(entry["status"], "E_CONNECT_REFUSED")
         tried = [a for a in entry["attempts"] if a["target"].startswith("tcp:")]
         self.assertEqual([(a["status"], a["errno"]) for a in tried], [("E_CONNECT_REFUSED", 111)] * 5)
@@ -129,11 +131,11 @@ class Races(ScenarioTest):
 
     def test_ST_08_all_dead(self):
         """Order, the cap of six, and the first family's count, in two races at once on two ports."""
-        self.net.dns({"st08.test": {"A": V4S[:4], "AAAA": V6S[:4]}})
+        self.net.dns({"st08.test": {"A": V4S[:4], "AAAA": {"answers": V6S[:4], "delay_ms": 50}}})
         for address in (*V4S[:4], *V6S[:4]):
             self.net.policy(address, drop="all")
         dialer = self.dialer()
-        limits = ("dial.timeout=3s", "dns.timeout=2s")
+        limits = ("dial.timeout=3s", "dns.timeout=2s", "aaaa_timeout=1s")
         dialer.endpoint(0, f"tcp://st08.test:{self.port}", *limits)
         dialer.endpoint(1, f"tcp://st08.test:{self.port + 1}", "race.first_family_count=2", *limits)
         dialer.acquire(0, 0)
@@ -181,11 +183,11 @@ class Races(ScenarioTest):
         self.assertWire([V6], port=mute.port)
 
     def test_ST_10_cancel_matrix(self):
-        self.net.dns({"mute.test": {"*": {"drop": True}}, "half.test": {"A": [V4], "AAAA": {"drop": True}},
+        self.net.dns({"mute.test": {"*": {"drop": True}}, "half.test": {"A": [V4S[1]], "AAAA": {"drop": True}},
                       "dead.test": {"A": V4S[1:4], "AAAA": V6S[1:4]}, "good.test": both()})
         for address in (*V4S[1:4], *V6S[1:4]):
             self.net.policy(address, drop="all")
-        dialer = self.dialer("aaaa_timeout=1s", "connect_delay=20ms", "endpoint.max_connections=64", "dns.timeout=2s")
+        dialer = self.dialer("aaaa_timeout=1s", "connect_delay=20ms", "endpoint.max_connections=64", "dns.timeout=20s")
         for tag, name in enumerate(("mute.test", "half.test", "dead.test", "good.test")):
             dialer.endpoint(tag, f"tcp://{name}:{self.port}")
         self.assertLease(dialer.lease(3, 0))
@@ -255,7 +257,7 @@ class Races(ScenarioTest):
         self.net.policy(V4, drop="all")
         self.net.policy(ula, drop="all")
         self.net.dns({"st22.test": {"A": [V4], "AAAA": {"answers": [ula], "delay_ms": 20}}})
-        _, entry = self.dial("st22.test", "dial.timeout=700ms", "aaaa_timeout=1s")
+        _, entry = self.dial("st22.test", "dial.timeout=1500ms", "aaaa_timeout=1s")
         self.assertEqual(entry["status"], "E_DIAL_TIMEOUT")
         self.assertWire([V4, ula], 250)
 
@@ -283,7 +285,8 @@ class Spread(ScenarioTest):
             for entry in dialer.leases(100 + 40 * number, 40):
                 self.assertLease(entry)
             shares = sorted(self.servers.accepted_by(self.since).values())
-            self.assertEqual(shares, [13, 13, 14])
+            self.assertEqual((len(shares), sum(shares)), (3, 40))
+            self.assertLessEqual(max(shares) - min(shares), 2)
             dialer.release(100 + 40 * number, 40)
             tried = sum(address == dead for _, address in self.syns(least=40))
             self.measured.append(f"{partition}: shares {shares}, SYNs to the dead one {tried}")
