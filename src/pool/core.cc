@@ -91,7 +91,10 @@ void Core::drain_after_end() noexcept {
 }
 
 Time Core::now() const noexcept {
-  return simulated_ ? virtual_now_.load(std::memory_order_relaxed) : ops::monotonic_now();
+  if (!simulated_) return ops::monotonic_now();
+  // Inside a turn the loop's own time is ahead of what was stored at the end of the last one.
+  if (driver_.load(std::memory_order_relaxed) == std::this_thread::get_id()) return loop_->now();
+  return virtual_now_.load(std::memory_order_relaxed);
 }
 
 Status Core::run_turn(Time until) noexcept {
@@ -102,12 +105,17 @@ Status Core::run_turn(Time until) noexcept {
   if (ended_.load(std::memory_order_acquire)) {
     status = Status::E_CLOSED;
   } else {
+    driver_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     loop_->run_turn(until);
+    driver_.store(std::thread::id(), std::memory_order_relaxed);
     virtual_now_.store(loop_->now(), std::memory_order_relaxed);
   }
   running_.store(false, std::memory_order_release);
-  // A host loop that polls the descriptor must come back for events that are still undelivered.
-  if (status == Status::OK && pending_events_.load(std::memory_order_relaxed) > 0) loop_wake();
+  // A host loop that polls the descriptor must come back for events that are still undelivered. One
+  // that does not would only be kept from sleeping by what waits in another queue.
+  if (status == Status::OK && fd_asked_.load(std::memory_order_relaxed) &&
+      pending_events_.load(std::memory_order_relaxed) > 0)
+    loop_wake();
   return status;
 }
 
@@ -116,6 +124,8 @@ void Core::interrupt() noexcept {
 }
 
 int Core::fd() noexcept {
+  fd_asked_.store(true);
+  if (pending_events_.load() > 0) loop_wake();
   const std::lock_guard<std::mutex> lock(wake_mutex_);
   return loop_ == nullptr ? static_cast<int>(Status::E_CLOSED) : loop_->fd();
 }

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <unordered_map>
 
 #include "io/uv/loop_thread.h"
@@ -116,8 +117,10 @@ class Core final : public ops::Port, public ops::Drive {
   std::atomic<bool> closing_{false};
   std::atomic<bool> ended_{false};
   std::atomic<int64_t> pending_events_{0};
-  std::atomic<bool> running_{false};  // caller's drive: a thread is in run_turn
-  std::atomic<Time> virtual_now_{0};  // the simulated world's clock, for other threads
+  std::atomic<bool> fd_asked_{false};      // a host loop may poll the descriptor
+  std::atomic<bool> running_{false};       // caller's drive: a thread is in run_turn
+  std::atomic<Time> virtual_now_{0};       // the simulated world's clock, for other threads
+  std::atomic<std::thread::id> driver_{};  // caller's drive: the thread in the loop's turn
   const bool simulated_;
   ops::Mailbox mailbox_;
   std::recursive_mutex end_mutex_;  // who drains the mailbox after the end

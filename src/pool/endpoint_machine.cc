@@ -282,8 +282,9 @@ void EndpointMachine::transition(ConnectionRecord& connection, ConnectionState n
 void EndpointMachine::arm_connection(ConnectionRecord& connection) {
   Time deadline = kNever;
   if (connection.state == ConnectionState::Idle) {
-    deadline =
-        std::min(connection.retire_at, deadline_after(connection.idle_since, limits_.idle_timeout));
+    deadline = connection.retire_at;
+    if (connection.uses > 0 || limits_.idle_timeout > 0)
+      deadline = std::min(deadline, deadline_after(connection.idle_since, limits_.idle_timeout));
   } else if (connection.state == ConnectionState::Draining) {
     deadline = connection.drain_deadline;
   }
@@ -444,6 +445,9 @@ void EndpointMachine::dispatch(Time now) {
   }
   start_dials(now);
   fail_overdue(now);
+  // Where none are kept, one that was dialed for nobody goes as well.
+  while (limits_.idle_timeout == 0 && limits_.min_idle == 0 && idle_.front() != nullptr)
+    close(*idle_.front(), CloseReason::Idle);
   check_invariants();
 }
 
