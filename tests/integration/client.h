@@ -1,7 +1,6 @@
 /* What the C programs of these tests share: a pool from "name=value" arguments, and leases used in
  * the plainest way. */
-#ifndef CONPOOL_TESTS_CLIENT_H
-#define CONPOOL_TESTS_CLIENT_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -50,5 +49,3 @@ conpool_status ask(conpool_connection* connection, const char* request, char* an
 
 /* Prints a text as a JSON string. */
 void print_json_text(const char* text);
-
-#endif

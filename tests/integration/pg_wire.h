@@ -1,7 +1,6 @@
 /* As much of PostgreSQL's protocol (version 3.0) as a login without password and a simple query
  * need. */
-#ifndef CONPOOL_TESTS_PG_WIRE_H
-#define CONPOOL_TESTS_PG_WIRE_H
+#pragma once
 
 #include <string.h>
 
@@ -88,5 +87,3 @@ static conpool_status pg_query(conpool_connection* connection, const char* sql, 
   conpool_status status = send_all(connection, message, length + 5);
   return status != CONPOOL_OK ? status : pg_answer(connection, row);
 }
-
-#endif
