@@ -4,6 +4,7 @@ CONPOOL_ROUNDS=100000 redis_test.py Many makes the long run.
 """
 
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -122,6 +123,14 @@ class Hiredis(unittest.TestCase):
         self.assertEqual(len(set(done["ids"])), 1, done["ids"])
         self.assertEqual(done["total"], 30)
         self.assertEqual(done["fds_after"], done["fds_before"])
+
+
+    def test_example(self):
+        """docs/examples/hiredis.c"""
+        with Redis() as redis:
+            done = subprocess.run([programs.program("hiredis"), f"tcp://{redis.address}:{redis.port}"],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "PONG\n", ""))
 
 
 class Restart(unittest.TestCase):
