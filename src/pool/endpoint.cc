@@ -502,7 +502,10 @@ bool Endpoint::usable(ConnectionRecord& connection) {
 
 bool Endpoint::needs_lookup() const {
   if (!spec_->target.addresses.empty()) return false;
-  return !book_.last_good();  // a resolver that fails costs nothing while the last answer stands
+  // A resolver that fails or is slow costs nothing while the last answer stands: the refresh brings
+  // the next one.
+  if (refresh_ != nullptr && !book_.empty()) return false;
+  return !book_.last_good();
 }
 
 void Endpoint::note_answer(Family family, const resolver::FamilyAnswer& answer) {
