@@ -102,6 +102,15 @@ class Many(unittest.TestCase):
         self.assertLessEqual(done["leased_most"], LIMIT)
         self.assertEqual(done["fds_after"], done["fds_before"])
 
+    def test_unix_socket(self):
+        with Redis("--unixsocket", "redis.sock") as redis:
+            with Watch(redis) as watch:
+                done, = programs.run("lease_many", f"unix:{redis.directory}/redis.sock", 2000, THREADS,
+                                     f"endpoint.max_connections={LIMIT}")
+        self.assertEqual((done["failures"], done["wrong_answers"], done["out_of_order"]), (0, 0, 0))
+        self.assertEqual((watch.counted, watch.accepted), (2000, LIMIT))
+        self.assertEqual(done["fds_after"], done["fds_before"])
+
     def test_waiters_of_one_queue_are_served_in_order(self):
         rounds = min(ROUNDS, 20000)
         with Redis() as redis:
