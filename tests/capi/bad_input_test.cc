@@ -643,6 +643,28 @@ TEST(BadEndpoints, Lists) {
   }
 }
 
+TEST(BadEndpoints, HugeAndHostileTextsAreRefusedBriefly) {
+  const PoolPtr pool = make_pool();
+  const std::string huge(4 << 20, 'a');
+  for (const std::string& text :
+       {huge, "tcp://" + huge + ":80", "tcp://h:" + huge, "tcp://[" + huge + "]:80",
+        "unix:/" + huge, "tcp://" + std::string(1 << 20, '.') + ":80",
+        "tcp://h:" + std::string(1 << 20, ','), std::string(1 << 20, '\0'),
+        std::string("tcp://h\r\nX: y:80"), std::string("tcp://\x1b[2J:80")}) {
+    conpool_endpoint* out = nullptr;
+    conpool_error* error = nullptr;
+    EXPECT_LT(conpool_endpoint_new(pool.get(), text.data(), text.size(), nullptr, &out, &error), 0);
+    const ErrorPtr owned(error);
+    const std::string line = conpool_error_line(error);
+    EXPECT_LT(line.size(), 600u) << line.substr(0, 200);
+    for (const char c : line)
+      EXPECT_GE(static_cast<unsigned char>(c), 0x20) << line;
+    EXPECT_LT(conpool_endpoint_new_addresses(pool.get(), "tcp", text.data(), text.size(), nullptr,
+                                             &out, nullptr),
+              0);
+  }
+}
+
 TEST(BadEndpoints, NulTerminatedTextsAndSizesAgree) {
   Server server(Server::echo);
   const PoolPtr pool = make_pool();

@@ -127,6 +127,7 @@ TEST_P(Forks, TheChildIsRefusedEverywhere) {
 
 TEST_P(Forks, TheChildHoldsNoConnectionOpen) {
   conpool_connection* c = lease(endpoint_);
+  ASSERT_TRUE(eventually([&] { return server_.open() == 1; }));  // its socket counts, too
   int pipe_fds[2];
   ASSERT_EQ(pipe(pipe_fds), 0);
   const int others = count_sockets() - 1;  // the server's own, which this process also has

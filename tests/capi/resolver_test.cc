@@ -111,6 +111,23 @@ TEST(Application, AFailuresMessageIsInTheLedger) {
   EXPECT_NE(event.line().find("cache.internal"), std::string::npos) << event.line();
 }
 
+TEST(Application, AHostileMessageStaysInItsLine) {
+  Server server(Server::echo);
+  const PoolPtr pool = queue_pool();
+  const std::string message = "down\nconnection refused\r\x1b[2J" + std::string(1 << 20, 'x');
+  Answerer answerer(pool, [&](conpool_lookup* lookup) {
+    EXPECT_EQ(conpool_lookup_fail(lookup, message.data(), message.size()), CONPOOL_OK);
+  });
+  const Event event = acquire(make_endpoint(pool, url_of("cache.internal", server)));
+  EXPECT_EQ(event->status, CONPOOL_E_DNS_APPLICATION);
+  for (const char c : event.line())
+    EXPECT_GE(static_cast<unsigned char>(c), 0x20);
+  EXPECT_EQ(event.report().find("\nconnection refused"), std::string::npos);
+  EXPECT_EQ(event.report().find('\x1b'), std::string::npos);
+  EXPECT_LT(event.report().size(), 8192u);
+  EXPECT_NE(event.line().find("down"), std::string::npos);
+}
+
 TEST(Application, NoAddressesAtAll) {
   Server server(Server::echo);
   const PoolPtr pool = queue_pool();
