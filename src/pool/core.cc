@@ -194,8 +194,8 @@ Result<std::shared_ptr<tls::Context>> Core::tls_context(const Settings& settings
 }
 
 Result<Endpoint*> Core::endpoint(const std::shared_ptr<const EndpointSpec>& spec) {
-  const auto found = endpoints_.find(spec->key);
-  if (found != endpoints_.end()) return found->second.get();
+  const auto found = by_key_.find(spec->key);
+  if (found != by_key_.end()) return found->second;
   if (endpoints_.size() >= limits::kEndpointsPerPool && !forget_unused_endpoints()) {
     return fail(
         Status::E_ENDPOINTS_LIMIT,
@@ -203,7 +203,8 @@ Result<Endpoint*> Core::endpoint(const std::shared_ptr<const EndpointSpec>& spec
   }
   auto owned = std::make_unique<Endpoint>(*this, next_endpoint_++, spec);
   Endpoint* endpoint = owned.get();
-  endpoints_.emplace(spec->key, std::move(owned));
+  by_key_.emplace(spec->key, endpoint);
+  endpoints_.emplace(endpoint->id(), std::move(owned));
   figures_.add(Counter::Endpoints);
   return endpoint;
 }
@@ -212,6 +213,7 @@ bool Core::forget_unused_endpoints() {
   const size_t before = endpoints_.size();
   std::erase_if(endpoints_, [this](const auto& entry) {
     if (!entry.second->forgettable()) return false;
+    by_key_.erase(entry.second->spec().key);
     events().emit(
         {.kind = EventKind::EndpointRemoved, .time = loop_->now(), .endpoint = entry.second->id()});
     return true;
@@ -225,7 +227,7 @@ bool Core::take_permit(Endpoint& asker) {
   if (permits_used_ >= limit) {
     // Idle connections starve nobody: the longest-idle one of another endpoint makes room.
     Endpoint* victim = nullptr;
-    for (const auto& [key, endpoint] : endpoints_) {
+    for (const auto& [id, endpoint] : endpoints_) {
       if (endpoint.get() == &asker) continue;
       const ConnectionRecord* idle = endpoint->longest_idle();
       if (idle == nullptr) continue;
@@ -258,9 +260,8 @@ void Core::return_permit() {
     std::deque<uint64_t> wanting;
     wanting.swap(wanting_);
     for (const uint64_t id : wanting) {
-      for (const auto& [key, endpoint] : endpoints_) {
-        if (endpoint->id() == id) endpoint->touch();
-      }
+      const auto asker = endpoints_.find(id);
+      if (asker != endpoints_.end()) asker->second->touch();
     }
   });
 }
@@ -287,7 +288,7 @@ void Core::close(ops::Op* op, Nanos drain_timeout) {
     closes_.push_back(std::make_unique<PendingClose>(op, *this));
     op->set_task(closes_.back().get());
   }
-  for (const auto& [key, endpoint] : endpoints_)
+  for (const auto& [id, endpoint] : endpoints_)
     endpoint->shut_down(deadline);
   finish_close_if_empty();
 }
@@ -303,7 +304,7 @@ void Core::finish_close_if_empty() {
   loop_->defer([this] {
     empty_check_due_ = false;
     uint64_t broken = 0;
-    for (const auto& [key, endpoint] : endpoints_) {
+    for (const auto& [id, endpoint] : endpoints_) {
       if (!endpoint->empty()) return;
       broken += endpoint->broken_by_shutdown();
     }
@@ -328,7 +329,7 @@ void Core::shut_down() {
     }
   }
   mailbox_.drain();
-  for (const auto& [key, endpoint] : endpoints_)
+  for (const auto& [id, endpoint] : endpoints_)
     endpoint->shut_down(loop_->now());
   for (const auto& close : closes_)
     close->op->finish(Status::OK, nullptr);
@@ -337,6 +338,7 @@ void Core::shut_down() {
   ended_.store(true, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   drain_after_end();
+  by_key_.clear();
   endpoints_.clear();
   resolver_.reset();
   application_.reset();

@@ -142,7 +142,8 @@ class Core final : public ops::Port, public ops::Drive {
   std::unique_ptr<dial::SocketBudget> sockets_;
   std::shared_ptr<raw::PinnedBytes> pinned_;
   std::unique_ptr<dial::Environment> dial_environment_;
-  std::unordered_map<std::string, std::unique_ptr<Endpoint>> endpoints_;
+  std::map<uint64_t, std::unique_ptr<Endpoint>> endpoints_;  // by id: the order of their making
+  std::unordered_map<std::string, Endpoint*> by_key_;
   std::vector<std::unique_ptr<PendingClose>> closes_;
   uint64_t next_endpoint_ = 1;
   uint64_t next_connection_ = 1;

@@ -130,7 +130,7 @@ observe::MetricNode Endpoint::figures_node() {
 
 observe::MetricNode Core::figures_tree() {
   std::vector<observe::MetricNode> children;
-  for (const auto& [key, endpoint] : endpoints_)
+  for (const auto& [id, endpoint] : endpoints_)
     children.push_back(endpoint->figures_node());
   std::sort(children.begin(), children.end(),
             [](const auto& a, const auto& b) { return a.label < b.label; });
