@@ -140,7 +140,6 @@ racer::RaceOptions Dial::make_race_options() const {
 }
 
 void Dial::start() {
-  events_.emit({.kind = EventKind::DialStarted, .time = now(), .text = target_.text});
   environment_.loop.arm(dial_timer_, deadline_after(started_, options_.values.dial_timeout));
   starting_ = true;
   if (options_.lookup) {
@@ -502,7 +501,6 @@ void Dial::finish(Running& winner) {
   established.session =
       std::make_unique<raw::Session>(environment_.loop, winner.take_stream(), environment_.pinned,
                                      raw::Place{attempt_target(winner.address()), target_.text});
-  events_.emit({.kind = EventKind::DialDone, .time = now(), .duration = timing_.total});
   owner_.dialed(std::move(established));
 }
 

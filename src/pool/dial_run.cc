@@ -65,6 +65,11 @@ void DialRun::try_begin() {
     options.context = std::move(*context);
   }
   endpoint_.figures().add(Counter::DialsStarted);
+  endpoint_.events().emit({.kind = EventKind::DialStarted,
+                           .time = endpoint_.now(),
+                           .first = static_cast<int64_t>(id_),
+                           .second = round_,
+                           .text = endpoint_.spec().target.text});
   dial::DialOwner& owner = *this;
   dial_ = std::make_unique<dial::Dial>(endpoint_.dial_environment(), endpoint_.spec().target,
                                        std::move(options), owner, endpoint_.events());
@@ -180,6 +185,11 @@ void DialRun::dialed(dial::Established established) {
     attempts_.insert(attempts_.end(), established.attempts.begin(), established.attempts.end());
     established.attempts = std::move(attempts_);
   }
+  endpoint_.events().emit({.kind = EventKind::DialDone,
+                           .time = endpoint_.now(),
+                           .first = static_cast<int64_t>(id_),
+                           .second = round_,
+                           .duration = established.timing.total});
   const SocketAddress address = established.address;
   drop_dial();
   if (address.family() != first_family_) endpoint_.figures().add(Counter::RaceFallbacks);
