@@ -78,6 +78,7 @@ class RandomProgram {
 
   // --- the program
   void step();
+  void check_limits();
   void acquire();
   void start_on(Lease& lease, const std::shared_ptr<Lease>& keep);
   void cancel_any();
@@ -106,6 +107,8 @@ class RandomProgram {
   std::vector<SocketAddress> server_addresses_;
   int64_t endpoint_limit_ = 0;
   int64_t drain_limit_ = 0;
+  int64_t pool_limit_ = 0;
+  int64_t racing_limit_ = 0;
   Nanos total_timeout_ = 0;
   std::vector<conpool_queue*> queues_;
   std::vector<bool> queue_closed_;
@@ -113,7 +116,6 @@ class RandomProgram {
   std::map<conpool_op, size_t> by_id_;
   std::vector<std::shared_ptr<Lease>> leases_;
   std::vector<conpool_chunk*> chunks_;
-  std::map<std::string, int64_t> leased_of_key_;
   std::map<std::string, std::string> key_of_connection_;
   std::string log_;
 };
