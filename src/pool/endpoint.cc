@@ -99,7 +99,18 @@ void Endpoint::touch() {
   });
 }
 
+// Another resolv.conf means another network: what was measured on the old one does not hold on it
+// (RFC 8305 section 4).
+void Endpoint::forget_old_network() {
+  const uint64_t reloads = core_.resolver().counters().config_reloads;
+  if (reloads == seen_reloads_) return;
+  seen_reloads_ = reloads;
+  balancer_.network_changed(now());
+  core_.address_order().forget();
+}
+
 void Endpoint::dispatch() {
+  forget_old_network();
   retry_paced();
   machine_.dispatch(now());
   run_actions();
@@ -509,6 +520,7 @@ bool Endpoint::needs_lookup() const {
 }
 
 void Endpoint::note_answer(Family family, const resolver::FamilyAnswer& answer) {
+  forget_old_network();
   if (answer.addresses.has_value() && !answer.stale) refresh_delay_ = 0;
   if (!book_.note(family, answer)) {
     if (!book_.empty() && known_.empty()) use_addresses(book_.all());

@@ -87,6 +87,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void on_update(Family family, resolver::FamilyAnswer answer) override;
 
   void dispatch();
+  void forget_old_network();
   void run_actions();
   void grant(Lease& lease, Connection& connection);
   void start_dial(uint64_t id, Lease* sponsor);
@@ -121,6 +122,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   uint64_t paced_generation_ = 0;
 
   std::unique_ptr<resolver::Lookup> refresh_;
+  uint64_t seen_reloads_ = 0;  // of resolv.conf, when the addresses' histories began
   int refresh_waits_ = 0;  // families the running refresh still waits for
   Nanos refresh_delay_ = 0;
   Timer refresh_timer_;

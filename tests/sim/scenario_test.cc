@@ -612,6 +612,30 @@ TEST(Scenario, ST_23_TheDelayFollowsTheMeasuredRoundTrips) {
   EXPECT_EQ(s.syns(from), (Lines{"0 [2001:db8::1]:80", "100 192.0.2.1:80"}));
 }
 
+TEST(Scenario, ST_23_S4_AnotherNetworkForgetsTheMeasuredRoundTrips) {
+  SimPool s;
+  s.network.file("/etc/resolv.conf", "nameserver 192.0.2.53\n");
+  s.dns.aaaa("www.test", {"2001:db8::1"}, 1).a("www.test", {"192.0.2.1"}, 1);
+  s.open({{"dns.servers", ""}, {"dns.resolv_conf", "/etc/resolv.conf"}});
+  s.serve(kV4);
+  s.serve(kV6);
+  s.network.host("*").latency = ms(15);
+  conpool_endpoint* www = s.endpoint("tcp://www.test:80");
+  for (int i = 0; i < 5; ++i) {
+    use_once(s, www);
+    s.run_for(ms(100));
+  }
+  s.network.host("2001:db8::1").latency = ms(15);
+  s.network.host("2001:db8::1").syn = io::SimSyn::Drop;
+  s.network.file("/etc/resolv.conf", "nameserver 192.0.2.53\noptions ndots:2\n");
+  s.run_for(ms(2000));
+  const Time from = s.now();
+  use_once(s, www);
+  const Lines syns = s.syns(from);
+  ASSERT_EQ(syns.size(), 2u);
+  EXPECT_EQ(syns[1].substr(0, 4), "250 ") << "the delay of the old network: " << syns[1];
+}
+
 TEST(Scenario, ST_24_OneSearchNameServesBothFamilies) {
   SimPool s;
   s.dns.server_delay(0);
