@@ -1,8 +1,7 @@
 // The random programs of the simulation.
 #include "sim/random_program.h"
 
-#include <cstring>
-#include <regex>
+#include <algorithm>
 
 namespace conpool::sim {
 
@@ -19,18 +18,22 @@ std::string field(const std::string& json, const std::string& name) {
 
 // Ids that the process counts on from run to run, by the order of their appearance.
 std::string with_small_ids(const std::string& text) {
-  static const std::regex ids("\"(op|settings)\":\"?([0-9a-fx]+)\"?");
   std::map<std::string, size_t> numbers;
   std::string out;
-  auto at = text.begin();
-  for (std::sregex_iterator it(text.begin(), text.end(), ids), end; it != end; ++it) {
-    out.append(at, (*it)[0].first);
-    const size_t number = numbers.try_emplace((*it)[2].str(), numbers.size() + 1).first->second;
-    out += "\"" + (*it)[1].str() + "\":" + std::to_string(number);
-    at = (*it)[0].second;
+  size_t at = 0;
+  for (;;) {
+    const size_t op = text.find("\"op\":", at);
+    const size_t settings = text.find("\"settings\":", at);
+    const size_t key = std::min(op, settings);
+    if (key == std::string::npos) break;
+    const size_t value = text.find(':', key) + 1;
+    const size_t end = text.find_first_of(",}", value);
+    const std::string id = text.substr(value, end - value);
+    out.append(text, at, value - at);
+    out += std::to_string(numbers.try_emplace(id, numbers.size() + 1).first->second);
+    at = end;
   }
-  out.append(at, text.end());
-  return out;
+  return out + text.substr(at);
 }
 
 }  // namespace
