@@ -612,6 +612,8 @@ void RandomProgram::finish() {
     release(lease);
   for (conpool_queue* queue : queues_)
     conpool_queue_free(queue);
+  for (conpool_chunk* chunk : chunks_)  // they outlive the pool
+    conpool_chunk_free(chunk);
 }
 
 }  // namespace conpool::sim
