@@ -268,14 +268,6 @@ std::string encode_escapes(std::string_view bytes) {
   return out;
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (text.starts_with(' '))
-    text.remove_prefix(1);
-  while (text.ends_with(' '))
-    text.remove_suffix(1);
-  return text;
-}
-
 // The items without the spaces around them, joined by single commas.
 Result<std::string> parse_list(const OptionInfo& option, std::string_view text) {
   if (trimmed(text).empty()) return std::string();

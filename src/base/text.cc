@@ -73,4 +73,12 @@ std::string without_control_bytes(std::string_view text) {
   return out;
 }
 
+std::string_view trimmed(std::string_view text) {
+  while (text.starts_with(' '))
+    text.remove_prefix(1);
+  while (text.ends_with(' '))
+    text.remove_suffix(1);
+  return text;
+}
+
 }  // namespace conpool

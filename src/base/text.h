@@ -20,6 +20,9 @@ std::string byte_text(unsigned char byte);
 // Only control bytes escaped: for text that was composed here but may carry a peer's words.
 std::string without_control_bytes(std::string_view text);
 
+// Without the spaces at both ends.
+std::string_view trimmed(std::string_view text);
+
 inline bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }

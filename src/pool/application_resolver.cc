@@ -35,11 +35,7 @@ Result<std::vector<SocketAddress>> parse_answer(std::string_view text, Family fa
   std::vector<SocketAddress> addresses;
   while (!text.empty()) {
     const size_t comma = text.find(',');
-    std::string_view item = text.substr(0, comma);
-    while (item.starts_with(' '))
-      item.remove_prefix(1);
-    while (item.ends_with(' '))
-      item.remove_suffix(1);
+    const std::string_view item = trimmed(text.substr(0, comma));
     Result<SocketAddress> address = parse_ip_literal(item);
     if (!address) return fail(std::move(address.error()));
     if (address->family() != family) {

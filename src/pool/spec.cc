@@ -149,11 +149,7 @@ Result<EndpointSpec> make_address_spec(std::string_view scheme, std::string_view
   std::string_view rest = addresses;
   for (;;) {
     const size_t comma = rest.find(',');
-    std::string_view item = rest.substr(0, comma);
-    while (item.starts_with(' '))
-      item.remove_prefix(1);
-    while (item.ends_with(' '))
-      item.remove_suffix(1);
+    const std::string_view item = trimmed(rest.substr(0, comma));
     Result<SocketAddress> address = parse_address_and_port(item);
     if (!address) return fail(std::move(address.error()));
     if (address->port() == 0)
