@@ -25,13 +25,17 @@ class Dial::Running final : public SocketBudget::Claim,
   const SocketAddress& address() const { return address_; }
   std::unique_ptr<io::Stream>& stream() { return stream_; }
   tls::ClientStream* tls() const { return tls_; }
+  bool asked() const { return asked_; }  // it got its socket: the address knows of it
 
   // Connects now, or once the cap on racing sockets allows it.
   Result<void> start() {
-    if (!request(dial_.environment_.sockets)) return {};
-    return connect();
+    if (request(dial_.environment_.sockets)) return connect();
+    dial_.race_.on_held(id_);
+    return {};
   }
   Result<void> connect() {
+    asked_ = true;
+    dial_.owner_.attempt_started(address_);
     io::ConnectOptions options;
     options.keepalive = dial_.options_.values.tcp_keepalive;
     options.user_timeout = dial_.options_.values.tcp_user_timeout;
@@ -64,10 +68,7 @@ class Dial::Running final : public SocketBudget::Claim,
  private:
   // Another dial gave its place back and is still at work: connect in a turn of our own.
   void granted() override {
-    grant_.set_callback([this] {
-      if (const Result<void> started = connect(); !started)
-        dial_.attempt_broke(id_, started.error());
-    });
+    grant_.set_callback([this] { dial_.attempt_released(id_); });
     dial_.environment_.loop.arm(grant_, dial_.now());
   }
   void on_connected() override {
@@ -87,6 +88,7 @@ class Dial::Running final : public SocketBudget::Claim,
   const SocketAddress address_;
   std::unique_ptr<io::Stream> stream_;
   tls::ClientStream* tls_ = nullptr;
+  bool asked_ = false;
   bool securing_ = false;
   Timer grant_;
 };
@@ -316,7 +318,6 @@ void Dial::start_attempt(AttemptId id) {
   const SocketAddress address = race_.attempt(id).candidate.address;
   running_.push_back(std::make_unique<Running>(*this, id, address));
   Running& running = *running_.back();
-  owner_.attempt_started(address);
   if (events_.wants(EventKind::RaceAttemptStarted)) {
     events_.emit({.kind = EventKind::RaceAttemptStarted,
                   .time = now(),
@@ -328,6 +329,17 @@ void Dial::start_attempt(AttemptId id) {
                             .detail = "dns.address_filter does not allow this address"});
   }
   if (const Result<void> started = running.start(); !started) race_failed(id, started.error());
+}
+
+// The cap on racing sockets has a place for it.
+void Dial::attempt_released(AttemptId id) {
+  Running* running = find(id);
+  race_.on_released(now(), id);
+  if (const Result<void> started = running->connect(); !started) {
+    attempt_broke(id, started.error());
+  } else {
+    run();
+  }
 }
 
 void Dial::attempt_opened(AttemptId id) {
@@ -352,7 +364,7 @@ void Dial::attempt_secured(AttemptId id) {
 void Dial::race_failed(AttemptId id, const Failure& failure) {
   Running* running = find(id);
   if (running == nullptr) return;
-  owner_.attempt_failed(running->address(), failure);
+  if (running->asked()) owner_.attempt_failed(running->address(), failure);
   const StatusClass what = status_class(static_cast<int32_t>(failure.status));
   if (what == StatusClass::TLS || failure.status == Status::E_HOP_FAILED) {
     events_.emit({.kind = what == StatusClass::TLS ? EventKind::TlsFailed : EventKind::HopFailed,
@@ -405,7 +417,7 @@ void Dial::close_attempt(AttemptId id) {
   const racer::Race::AttemptRecord& record = race_.attempt(id);
   using State = racer::Race::AttemptState;
   if (record.state == State::Failed) {
-    owner_.attempt_failed(running->address(), record.failure);
+    if (running->asked()) owner_.attempt_failed(running->address(), record.failure);
     if (events_.wants(EventKind::RaceAttemptFailed)) {
       events_.emit({.kind = EventKind::RaceAttemptFailed,
                     .time = now(),
@@ -415,8 +427,9 @@ void Dial::close_attempt(AttemptId id) {
                     .text = attempt_target(running->address())});
     }
   } else {
-    owner_.attempt_lost(running->address(),
-                        record.state == State::LostSlow || record.state == State::GivenUp);
+    if (running->asked())
+      owner_.attempt_lost(running->address(),
+                          record.state == State::LostSlow || record.state == State::GivenUp);
     events_.emit({.kind = EventKind::RaceAttemptClosed,
                   .time = now(),
                   .first = id,

@@ -126,6 +126,7 @@ class Dial final : private resolver::LookupHandler {
   void fail(const Failure& cause, Phase phase, const SocketAddress* address);
 
   // --- events of the attempts
+  void attempt_released(racer::AttemptId id);
   void attempt_opened(racer::AttemptId id);
   void attempt_secured(racer::AttemptId id);
   void attempt_broke(racer::AttemptId id, const Failure& failure);

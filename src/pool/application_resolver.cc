@@ -33,7 +33,8 @@ class QuestionTicket final : public resolver::ApplicationResolver::Ticket {
 
 Result<std::vector<SocketAddress>> parse_answer(std::string_view text, Family family) {
   std::vector<SocketAddress> addresses;
-  while (!text.empty()) {
+  if (trimmed(text).empty()) return addresses;
+  for (;;) {
     const size_t comma = text.find(',');
     const std::string_view item = trimmed(text.substr(0, comma));
     Result<SocketAddress> address = parse_ip_literal(item);
@@ -48,9 +49,9 @@ Result<std::vector<SocketAddress>> parse_answer(std::string_view text, Family fa
           "an answer has at most " + std::to_string(limits::kAddressesPerName) + " addresses");
     }
     addresses.push_back(std::move(*address));
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+    if (comma == std::string_view::npos) return addresses;
+    text.remove_prefix(comma + 1);
   }
-  return addresses;
 }
 
 Question::Question(ops::Port& port, std::string name, Family family)

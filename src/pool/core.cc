@@ -1,8 +1,11 @@
 // The core of a pool: mail, permits, endpoints, and the beginning and end of it all.
 #include "pool/core.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "base/limits.h"
 #include "ops/error_object.h"
@@ -12,6 +15,13 @@ namespace conpool::pool {
 
 using observe::Counter;
 using observe::EventKind;
+
+namespace {
+
+constexpr Nanos kLookAgain = 100 * kMillisecond;  // whether the loop was parked meanwhile
+constexpr size_t kLeastSweep = 256;               // endpoints from which unused ones are looked for
+
+}  // namespace
 
 // --- beginning
 // ---------------------------------------------------------------------------------------
@@ -98,9 +108,16 @@ Time Core::now() const noexcept {
 }
 
 Status Core::run_turn(Time until) noexcept {
-  bool idle = false;
-  if (!running_.compare_exchange_strong(idle, true, std::memory_order_acquire))
-    return Status::E_BUSY;
+  // Who only looks (call) is done soon; who runs a turn may sleep in it.
+  for (;;) {
+    Use idle = Use::None;
+    if (visitors_.load(std::memory_order_acquire) == 0 &&
+        running_.compare_exchange_strong(idle, Use::Turn, std::memory_order_acquire))
+      break;
+    if (ending_.load(std::memory_order_acquire)) return Status::E_CLOSED;
+    if (idle == Use::Turn) return Status::E_BUSY;
+    sched_yield();
+  }
   Status status = Status::OK;
   if (ended_.load(std::memory_order_acquire)) {
     status = Status::E_CLOSED;
@@ -110,7 +127,7 @@ Status Core::run_turn(Time until) noexcept {
     driver_.store(std::thread::id(), std::memory_order_relaxed);
     virtual_now_.store(loop_->now(), std::memory_order_relaxed);
   }
-  running_.store(false, std::memory_order_release);
+  running_.store(Use::None, std::memory_order_release);
   // A host loop that polls the descriptor must come back for events that are still undelivered. One
   // that does not would only be kept from sleeping by what waits in another queue.
   if (status == Status::OK && fd_asked_.load(std::memory_order_relaxed) &&
@@ -134,41 +151,57 @@ void Core::add_pending(int delta) noexcept {
   if (pending_events_.fetch_add(delta, std::memory_order_relaxed) + delta > 0) loop_wake();
 }
 
-// A call on its way: lives on the caller's stack until the loop has run it.
 struct Core::Waiting : ops::MailNode {
   Callback<void()>* function = nullptr;
   std::atomic<uint32_t> done{0};  // 1: ran; 2: the loop has ended
   Core* core = nullptr;
 };
 
-Status Core::call(Callback<void()> function) {
-  if (caller_) {
-    bool idle = false;
-    if (!running_.compare_exchange_strong(idle, true, std::memory_order_acquire))
-      return Status::E_BUSY;
-    const bool ended = ended_.load(std::memory_order_acquire);
-    if (!ended) {
-      mailbox_.drain();
-      function();
+// The caller's drive: runs the function on this thread, between two turns of whoever drives.
+Status Core::call_between_turns(Callback<void()>& function) {
+  visitors_.fetch_add(1, std::memory_order_acq_rel);
+  for (;;) {
+    Use idle = Use::None;
+    if (running_.compare_exchange_strong(idle, Use::Visit, std::memory_order_acquire)) break;
+    if (ending_.load(std::memory_order_acquire)) {
+      visitors_.fetch_sub(1, std::memory_order_acq_rel);
+      return Status::E_CLOSED;
     }
-    running_.store(false, std::memory_order_release);
-    if (!ended) loop_wake();  // what it deferred runs in the next turn
-    return ended ? Status::E_CLOSED : Status::OK;
+    loop_wake();
+    sched_yield();
   }
-  Waiting waiting;
-  waiting.function = &function;
-  waiting.core = this;
-  waiting.run = [](ops::MailNode& node) {
+  const bool ended = ended_.load(std::memory_order_acquire);
+  if (!ended) {
+    mailbox_.drain();
+    function();
+  }
+  running_.store(Use::None, std::memory_order_release);
+  visitors_.fetch_sub(1, std::memory_order_acq_rel);
+  if (!ended) loop_wake();  // what it deferred runs in the next turn
+  return ended ? Status::E_CLOSED : Status::OK;
+}
+
+Status Core::call(Callback<void()> function) {
+  if (caller_) return call_between_turns(function);
+  // On the heap: a loop that was parked for the exit of the process keeps it for ever.
+  auto* waiting = new Waiting;
+  waiting->function = &function;
+  waiting->core = this;
+  waiting->run = [](ops::MailNode& node) {
     auto& call = static_cast<Waiting&>(node);
     const bool ended = call.core->ended_.load(std::memory_order_acquire);
     if (!ended) (*call.function)();
     call.done.store(ended ? 2 : 1, std::memory_order_release);
     ops::futex_wake(call.done);
   };
-  post(waiting);
-  while (waiting.done.load(std::memory_order_acquire) == 0)
-    ops::futex_wait(waiting.done, 0, kNever);
-  return waiting.done.load(std::memory_order_acquire) == 1 ? Status::OK : Status::E_CLOSED;
+  post(*waiting);
+  uint32_t done = 0;
+  while ((done = waiting->done.load(std::memory_order_acquire)) == 0) {
+    if (ops::futex_wait(waiting->done, 0, ops::monotonic_now() + kLookAgain)) continue;
+    if (thread_ != nullptr && thread_->parked()) return Status::E_CLOSED;
+  }
+  delete waiting;
+  return done == 1 ? Status::OK : Status::E_CLOSED;
 }
 
 // --- endpoints and permits
@@ -196,6 +229,10 @@ Result<std::shared_ptr<tls::Context>> Core::tls_context(const Settings& settings
 Result<Endpoint*> Core::endpoint(const std::shared_ptr<const EndpointSpec>& spec) {
   const auto found = by_key_.find(spec->key);
   if (found != by_key_.end()) return found->second;
+  if (endpoints_.size() >= sweep_at_) {
+    forget_unused_endpoints();
+    sweep_at_ = std::max(kLeastSweep, 2 * endpoints_.size());
+  }
   if (endpoints_.size() >= limits::kEndpointsPerPool && !forget_unused_endpoints()) {
     return fail(
         Status::E_ENDPOINTS_LIMIT,
@@ -222,9 +259,10 @@ bool Core::forget_unused_endpoints() {
   return endpoints_.size() < before;
 }
 
-bool Core::take_permit(Endpoint& asker) {
+bool Core::take_permit(Endpoint& asker, bool for_waiter) {
   const int64_t limit = settings_->values().pool_max_connections;
   if (permits_used_ >= limit) {
+    if (!for_waiter) return false;  // nobody else's connection closes for one that nobody asked for
     // Idle connections starve nobody: the longest-idle one of another endpoint makes room.
     Endpoint* victim = nullptr;
     for (const auto& [id, endpoint] : endpoints_) {
@@ -240,7 +278,7 @@ bool Core::take_permit(Endpoint& asker) {
                      .time = loop_->now(),
                      .endpoint = asker.id(),
                      .first = limit});
-      wanting_.push_back(asker.id());
+      if (!std::exchange(asker.listed, true)) wanting_.push_back(asker.id());
       return false;
     }
     victim->evict_longest_idle();
@@ -252,16 +290,24 @@ bool Core::take_permit(Endpoint& asker) {
 void Core::return_permit() {
   assert(permits_used_ > 0);
   --permits_used_;
+  offer_permits();
+}
+
+// A permit is free, or an idle connection could make room: those who were refused ask again, after
+// the waiters of the endpoint where it happened.
+void Core::offer_permits() {
   if (permit_round_due_ || wanting_.empty()) return;
   permit_round_due_ = true;
   loop_->defer([this] {
     permit_round_due_ = false;
-    // In the order of asking; one that still gets none asks again.
+    // In the order of asking; one that still gets none is listed again.
     std::deque<uint64_t> wanting;
     wanting.swap(wanting_);
     for (const uint64_t id : wanting) {
       const auto asker = endpoints_.find(id);
-      if (asker != endpoints_.end()) asker->second->touch();
+      if (asker == endpoints_.end()) continue;
+      asker->second->listed = false;
+      asker->second->touch();
     }
   });
 }
@@ -318,15 +364,15 @@ void Core::finish_close_if_empty() {
 
 void Core::shut_down() {
   closing_.store(true, std::memory_order_release);
+  ending_.store(true, std::memory_order_release);
   if (thread_ != nullptr && !thread_->stop_and_join())
     return;  // the process is exiting: leave everything as it is
   if (caller_) {
     // No thread may be inside a turn from here on.
-    bool idle = false;
-    while (!running_.compare_exchange_weak(idle, true, std::memory_order_acquire)) {
-      idle = false;
+    for (Use idle = Use::None;
+         !running_.compare_exchange_weak(idle, Use::Turn, std::memory_order_acquire);
+         idle = Use::None)
       loop_wake();
-    }
   }
   mailbox_.drain();
   for (const auto& [id, endpoint] : endpoints_)
@@ -335,6 +381,8 @@ void Core::shut_down() {
     close->op->finish(Status::OK, nullptr);
   closes_.clear();
   loop_->run_turn(loop_->now());
+  // From here on whoever posts runs the mail; not while the machinery is taken apart.
+  std::unique_lock<std::recursive_mutex> end_lock(end_mutex_);
   ended_.store(true, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   drain_after_end();
@@ -353,8 +401,8 @@ void Core::shut_down() {
     const std::lock_guard<std::mutex> lock(wake_mutex_);
     loop_.reset();
   }
-  thread_.reset();
-  running_.store(false, std::memory_order_release);
+  end_lock.unlock();
+  running_.store(Use::None, std::memory_order_release);
 }
 
 }  // namespace conpool::pool

@@ -87,8 +87,10 @@ class Core final : public ops::Port, public ops::Drive {
   uint64_t next_connection_id() { return next_connection_++; }
   // The endpoint of the spec's key; made at the first use.
   Result<Endpoint*> endpoint(const std::shared_ptr<const EndpointSpec>& spec);
-  bool take_permit(Endpoint& asker);
+  // At the limit the longest-idle connection of another endpoint makes room, if somebody waits.
+  bool take_permit(Endpoint& asker, bool for_waiter);
   void return_permit();
+  void offer_permits();
   void connection_closed();
   void use_resolver_queue(ops::Queue* queue, uint64_t user_data);
   void close(ops::Op* op, Nanos drain_timeout);
@@ -101,6 +103,7 @@ class Core final : public ops::Port, public ops::Drive {
     ops::Op* op;
     Core& core;
   };
+  Status call_between_turns(Callback<void()>& function);
   struct Waiting;  // a call() on its way
 
   Core(World world, SettingsPtr settings);
@@ -117,8 +120,12 @@ class Core final : public ops::Port, public ops::Drive {
   std::atomic<bool> closing_{false};
   std::atomic<bool> ended_{false};
   std::atomic<int64_t> pending_events_{0};
-  std::atomic<bool> fd_asked_{false};      // a host loop may poll the descriptor
-  std::atomic<bool> running_{false};       // caller's drive: a thread is in run_turn
+  std::atomic<bool> fd_asked_{false};  // a host loop may poll the descriptor
+  // Caller's drive: what a thread does with the loop just now.
+  enum class Use : uint8_t { None, Turn, Visit };
+  std::atomic<Use> running_{Use::None};
+  std::atomic<int> visitors_{0};  // threads in call(); turns let them go first
+  std::atomic<bool> ending_{false};
   std::atomic<Time> virtual_now_{0};       // the simulated world's clock, for other threads
   std::atomic<std::thread::id> driver_{};  // caller's drive: the thread in the loop's turn
   const bool simulated_;
@@ -149,6 +156,7 @@ class Core final : public ops::Port, public ops::Drive {
   uint64_t next_connection_ = 1;
   int64_t permits_used_ = 0;
   std::deque<uint64_t> wanting_;  // endpoints that were refused a permit, in the order of asking
+  size_t sweep_at_ = 256;         // endpoints at which unused ones are forgotten
   bool permit_round_due_ = false;
   bool empty_check_due_ = false;
 

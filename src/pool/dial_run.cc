@@ -15,8 +15,10 @@ using observe::EventKind;
 DialRun::DialRun(Endpoint& endpoint, uint64_t id, std::shared_ptr<const Values> values)
     : endpoint_(endpoint), id_(id), values_(std::move(values)), started_(endpoint.now()) {
   rest_.set_callback([this] {
+    endpoint_.wake_dial(id_);
     state_ = State::Paced;
     try_begin();
+    endpoint_.touch();
   });
 }
 
@@ -120,7 +122,7 @@ void DialRun::with_health(const SocketAddress& address, Change&& change) {
   if (after == Health::Healthy && before == Health::Suspect) return;
   const EventKind kind = after == Health::Cooling   ? EventKind::AddressCooling
                          : after == Health::Probing ? EventKind::AddressProbing
-                                                   : EventKind::AddressHealthy;
+                                                    : EventKind::AddressHealthy;
   endpoint_.events().emit({.kind = kind, .time = endpoint_.now(), .text = address.text()});
 }
 
@@ -219,7 +221,8 @@ void DialRun::dial_failed(std::shared_ptr<Error> error) {
     attempts_.push_back(std::move(attempt));
   }
   endpoint_.figures().add(Counter::DialsFailed);
-  if (round_ <= values_->connect_retries && worth_repeating(error->cause)) {
+  if (round_ <= values_->connect_retries && worth_repeating(error->cause) &&
+      endpoint_.rest_dial(id_)) {
     const Nanos delay = policy::retry_delay(
         values_->connect_retry_delay, values_->connect_retry_delay_max, round_, endpoint_.rng());
     endpoint_.figures().add(Counter::DialsRetried);
@@ -232,6 +235,7 @@ void DialRun::dial_failed(std::shared_ptr<Error> error) {
     ++round_;
     state_ = State::Resting;
     endpoint_.loop().arm(rest_, deadline_after(endpoint_.now(), delay));
+    endpoint_.touch();  // it covers its own waiter only: the others get dials of their own
     return;
   }
   state_ = State::Ended;

@@ -154,12 +154,14 @@ void Endpoint::run_actions() {
         start_dial(action.dial, static_cast<Lease*>(action.waiter));
         break;
       case Action::Kind::AbortDials:
-        while (!runs_.empty()) {
-          DialRun& run = *runs_.back();
-          const uint64_t id = run.id();
-          run.abort();
-          remove_run(run);
-          machine_.dial_failed(id, now());
+        while (!runs_.empty())
+          abort_run(*runs_.back());
+        break;
+      case Action::Kind::AbortDial:
+        for (const std::unique_ptr<DialRun>& run : runs_) {
+          if (run->id() != action.dial) continue;
+          abort_run(*run);
+          break;
         }
         break;
       case Action::Kind::Check:
@@ -244,8 +246,9 @@ ErrorPtr Endpoint::error_for(Status status, const Lease& lease) {
   error->phase = Phase::Queue;
   switch (status) {
     case Status::E_WAITERS_LIMIT:
-      error->cause.detail = std::to_string(values().endpoint_max_waiters) +
-                            " ops wait already (endpoint.max_waiters)";
+      error->cause.detail = std::to_string(machine_.counts().waiters) +
+                            " ops wait already (endpoint.max_waiters = " +
+                            std::to_string(values().endpoint_max_waiters) + ")";
       break;
     case Status::E_QUEUE_TIMEOUT:
     case Status::E_TIMEOUT:
@@ -261,6 +264,13 @@ ErrorPtr Endpoint::error_for(Status status, const Lease& lease) {
       break;
   }
   error->context.push_back("waiting for a connection to " + spec_->target.text);
+  const bool late = status == Status::E_QUEUE_TIMEOUT || status == Status::E_TIMEOUT ||
+                    status == Status::E_DIAL_TIMEOUT;
+  if (late && last_failed_dial_ != nullptr) {
+    error->context.push_back("the last dial failed: " + last_failed_dial_->line());
+    for (const Attempt& attempt : last_failed_dial_->attempts)
+      error->add_attempt(attempt);
+  }
   return error;
 }
 
@@ -307,6 +317,14 @@ void Endpoint::start_dial(uint64_t id, Lease* sponsor) {
   run.try_begin();
 }
 
+void Endpoint::abort_run(DialRun& run) {
+  const uint64_t id = run.id();
+  run.abort();
+  remove_run(run);
+  machine_.dial_aborted(id, now());
+  touch();
+}
+
 void Endpoint::remove_run(DialRun& run) {
   const auto at =
       std::find_if(runs_.begin(), runs_.end(), [&run](const auto& r) { return r.get() == &run; });
@@ -321,6 +339,7 @@ void Endpoint::dial_succeeded(DialRun& run, dial::Established established) {
   remove_run(run);
   observe::Metrics& at = figures_of(established.address);
   figures_.add(Counter::DialsDone);
+  last_failed_dial_.reset();
   figures_.record(HistogramId::DialTime, established.timing.total);
   if (established.timing.secured > 0) {
     figures_.record(HistogramId::TlsTime,
@@ -343,6 +362,7 @@ void Endpoint::dial_succeeded(DialRun& run, dial::Established established) {
                 .text = connection.facts()->address});
   run_actions();
   touch();
+  core_.offer_permits();
 }
 
 void Endpoint::dial_failed(DialRun& run, std::shared_ptr<Error> error) {
@@ -357,6 +377,7 @@ void Endpoint::dial_failed(DialRun& run, std::shared_ptr<Error> error) {
                 .text = error->context.empty() ? "" : error->context.front()});
   const bool tried = error->phase == Phase::Connect || error->phase == Phase::Tls;
   if (tried && !spec_->target.host.name.empty()) core_.resolver().mark_suspect(spec_->target.host);
+  last_failed_dial_ = error;
   failed_dials_.emplace(dial, std::move(error));
   machine_.dial_failed(dial, now());
   run_actions();
@@ -375,6 +396,7 @@ void Endpoint::lease_ended(Connection& connection, bool reusable, Time granted_a
   machine_.lease_ended(connection, reusable, now());
   run_actions();
   touch();
+  core_.offer_permits();
 }
 
 void Endpoint::capacity_changed(Connection& connection, session::Capacity capacity) {
@@ -477,6 +499,7 @@ void Endpoint::start_check(Connection& connection) {
         machine_.check_done(connection, passed, now());
         run_actions();
         touch();
+        core_.offer_permits();
       });
 }
 
@@ -495,8 +518,8 @@ void Endpoint::shut_down(Time deadline) {
   touch();
 }
 
-bool Endpoint::take_permit() {
-  return core_.take_permit(*this);
+bool Endpoint::take_permit(bool for_waiter) {
+  return core_.take_permit(*this, for_waiter);
 }
 void Endpoint::return_permit() {
   core_.return_permit();

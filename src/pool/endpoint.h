@@ -41,6 +41,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   // Dispatches at the end of this turn.
   void touch();
   bool wants_permit() const { return machine_.wants_permit(); }
+  bool listed = false;  // in the core's line for permits
   const ConnectionRecord* longest_idle() { return machine_.longest_idle(); }
   void evict_longest_idle();
   void shut_down(Time deadline);
@@ -61,6 +62,8 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void connection_died(Connection& connection, const Failure& why);
 
   // --- for its dials
+  bool rest_dial(uint64_t dial) { return machine_.rest_dial(dial); }
+  void wake_dial(uint64_t dial) { machine_.wake_dial(dial); }
   policy::Balancer& balancer() { return balancer_; }
   bool needs_lookup() const;
   void note_answer(Family family, const resolver::FamilyAnswer& answer);
@@ -78,7 +81,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
 
  private:
   // --- Environment
-  bool take_permit() override;
+  bool take_permit(bool for_waiter) override;
   void return_permit() override;
   bool usable(ConnectionRecord& connection) override;
 
@@ -94,6 +97,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void fail_waiter(Lease& lease, Status status, uint64_t dial);
   void close_connection(Connection& connection, CloseReason reason);
   void start_check(Connection& connection);
+  void abort_run(DialRun& run);
   void remove_run(DialRun& run);
   void retry_paced();
   void arm_timer();
@@ -118,12 +122,13 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
 
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<DialRun>> runs_;
+  ErrorPtr last_failed_dial_;                  // until one succeeds
   std::map<uint64_t, ErrorPtr> failed_dials_;  // until the machine's actions on them have run
   uint64_t paced_generation_ = 0;
 
   std::unique_ptr<resolver::Lookup> refresh_;
   uint64_t seen_reloads_ = 0;  // of resolv.conf, when the addresses' histories began
-  int refresh_waits_ = 0;  // families the running refresh still waits for
+  int refresh_waits_ = 0;      // families the running refresh still waits for
   Nanos refresh_delay_ = 0;
   Timer refresh_timer_;
   Timer timer_;

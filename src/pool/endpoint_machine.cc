@@ -72,9 +72,14 @@ void EndpointMachine::unlink(WaiterRecord& waiter) {
   waiter.timer.cancel();
   // The dial goes on: it belongs to the endpoint, not to the waiter that asked first.
   for (Dial& dial : dials_) {
-    if (dial.sponsor == &waiter) dial.sponsor = nullptr;
+    if (dial.sponsor != &waiter) continue;
+    dial.sponsor = nullptr;
+    // Its repetition was this waiter's wish alone.
+    if (dial.resting) actions_.push_back({.kind = Action::Kind::AbortDial, .dial = dial.id});
   }
   waiter.dial = 0;
+  if (waiter.resting) --resting_;
+  waiter.resting = false;
 }
 
 void EndpointMachine::fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial) {
@@ -84,21 +89,21 @@ void EndpointMachine::fail_waiter(WaiterRecord& waiter, Status status, uint64_t 
 }
 
 bool EndpointMachine::covers(const WaiterRecord& waiter) {
+  if (waiter.resting) return true;
   int64_t left = covering();
-  for (WaiterRecord* w = waiters_.front(); w != nullptr && left > 0;
-       w = waiters_.next(*w), --left) {
+  for (WaiterRecord* w = waiters_.front(); w != nullptr && left > 0; w = waiters_.next(*w)) {
+    if (w->resting) continue;
     if (w == &waiter) return true;
+    --left;
   }
   return false;
 }
 
-// A deadline that does not apply when it passes (a waiter's queue time while it is covered) is
-// looked at again when what covered it ends.
+// The queue's deadline is left to dispatch, which first grants what this turn brought: a place that
+// came in time must not be refused for the order of events in one turn.
 void EndpointMachine::on_waiter_timer(WaiterRecord& waiter) {
   if (now_ >= waiter.total_deadline) return fail_waiter(waiter, Status::E_TIMEOUT);
   const bool covered = covers(waiter);
-  if (!covered && now_ >= waiter.queue_deadline)
-    return fail_waiter(waiter, Status::E_QUEUE_TIMEOUT);
   if (covered && now_ >= waiter.dial_deadline) return fail_waiter(waiter, Status::E_DIAL_TIMEOUT);
   if (now_ >= waiter.queue_deadline) overdue_ = true;
   Time next = waiter.total_deadline;
@@ -111,7 +116,7 @@ void EndpointMachine::on_waiter_timer(WaiterRecord& waiter) {
 // --- dials -----------------------------------------------------------------------------------
 
 bool EndpointMachine::start_dial(WaiterRecord* sponsor, Time now) {
-  if (!environment_.take_permit()) {
+  if (!environment_.take_permit(sponsor != nullptr)) {
     permit_wanted_ = true;
     return false;
   }
@@ -127,7 +132,7 @@ void EndpointMachine::start_dials(Time now) {
   permit_wanted_ = false;
   Time redial = kNever;
   for (WaiterRecord* w = waiters_.front(); w != nullptr; w = waiters_.next(*w)) {
-    if (covering() >= counts_.waiters ||
+    if (covering() >= counts_.waiters - resting_ ||
         counts_.open() + counts_.dialing >= limits_.max_connections)
       break;
     if (w->dial != 0) continue;
@@ -139,7 +144,8 @@ void EndpointMachine::start_dials(Time now) {
     if (!start_dial(w, now)) return;
   }
   while (!shutting_down_ &&
-         counts_.idle + std::max<int64_t>(0, covering() - counts_.waiters) < limits_.min_idle &&
+         counts_.idle + std::max<int64_t>(0, covering() + resting_ - counts_.waiters) <
+             limits_.min_idle &&
          counts_.open() + counts_.dialing < limits_.max_connections) {
     const Time not_before = std::max(warm_at_, settle_at_);
     if (not_before > now) {
@@ -165,7 +171,6 @@ void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection
   if (found->sponsor != nullptr) found->sponsor->dial = 0;
   dials_.erase(found);
   --counts_.dialing;
-  failed_in_a_row_ = 0;
   warm_at_ = 0;
   connection.capacity = capacity;
   connection.opened = now;
@@ -190,12 +195,7 @@ void EndpointMachine::dial_failed(uint64_t dial, Time now) {
   dials_.erase(found);
   --counts_.dialing;
   environment_.return_permit();
-  ++failed_in_a_row_;
-  Nanos delay = kRedialDelay;
-  for (uint32_t i = 1; i < failed_in_a_row_ && delay < kRedialDelayMax; ++i)
-    delay = delay * 8 / 5;
-  delay = std::min(delay, kRedialDelayMax);
-  const Time redial_at = deadline_after(now, delay + rng_.between(-delay / 5, delay / 5));
+  const Time redial_at = deadline_after(now, next_redial_delay());
   warm_at_ = redial_at;
   if (failed.sponsor != nullptr) {
     failed.sponsor->dial = 0;
@@ -205,13 +205,56 @@ void EndpointMachine::dial_failed(uint64_t dial, Time now) {
   int64_t covered = covering();
   for (WaiterRecord* w = waiters_.front(); w != nullptr;) {
     WaiterRecord* next = waiters_.next(*w);
-    if (covered > 0) {
+    if (w->resting) {
+      // waits for its own dial's next round
+    } else if (covered > 0) {
       --covered;
     } else if (!may_come_back && w->arrived <= failed.started) {
       fail_waiter(*w, Status::OK, dial);
     }
     w = next;
   }
+  check_invariants();
+}
+
+// The delay grows with each failure since the last lease, and is spread by a fifth either way.
+Nanos EndpointMachine::next_redial_delay() {
+  ++failed_in_a_row_;
+  Nanos delay = kRedialDelay;
+  for (uint32_t i = 1; i < failed_in_a_row_ && delay < kRedialDelayMax; ++i)
+    delay = delay * 8 / 5;
+  delay = std::min(delay, kRedialDelayMax);
+  return delay + rng_.between(-delay / 5, delay / 5);
+}
+
+bool EndpointMachine::rest_dial(uint64_t dial) {
+  const auto found =
+      std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
+  assert(found != dials_.end() && !found->resting);
+  if (found->sponsor == nullptr) return false;
+  found->resting = true;
+  found->sponsor->resting = true;
+  ++resting_;
+  return true;
+}
+
+void EndpointMachine::wake_dial(uint64_t dial) {
+  const auto found =
+      std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
+  assert(found != dials_.end() && found->resting && found->sponsor != nullptr);
+  found->resting = false;
+  found->sponsor->resting = false;
+  --resting_;
+}
+
+void EndpointMachine::dial_aborted(uint64_t dial, Time now) {
+  now_ = now;
+  const auto found =
+      std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
+  assert(found != dials_.end() && found->sponsor == nullptr);
+  dials_.erase(found);
+  --counts_.dialing;
+  environment_.return_permit();
   check_invariants();
 }
 
@@ -305,6 +348,9 @@ void EndpointMachine::close(ConnectionRecord& connection, CloseReason reason) {
   const bool died = reason == CloseReason::Dead || reason == CloseReason::Stale;
   if (died && connection.uses == 0) {
     settle_at_ = std::max(settle_at_, deadline_after(connection.opened, kRedialDelay));
+    if (now_ < settle_at_) {
+      warm_at_ = std::max(warm_at_, deadline_after(now_, next_redial_delay()));
+    }
   }
   transition(connection, ConnectionState::Closed);
   actions_.push_back({.kind = Action::Kind::Close, .connection = &connection, .reason = reason});
@@ -411,7 +457,9 @@ ConnectionRecord* EndpointMachine::pick(Time now) {
       close(*c, CloseReason::Stale);
       continue;
     }
-    if (limits_.check_after != kNever && now - c->checked_at >= limits_.check_after) {
+    // A check that passed in this turn lets one lease through, whatever check.after says.
+    if (limits_.check_after != kNever &&
+        now - c->checked_at >= std::max<Nanos>(limits_.check_after, 1)) {
       c->checking = true;
       ++checking_;
       transition(*c, ConnectionState::Held);
@@ -426,6 +474,7 @@ ConnectionRecord* EndpointMachine::pick(Time now) {
 
 void EndpointMachine::grant(WaiterRecord& waiter, ConnectionRecord& connection, Time now) {
   unlink(waiter);
+  failed_in_a_row_ = 0;
   ++connection.leases;
   ++connection.uses;
   connection.checked_at = now;
@@ -459,13 +508,13 @@ void EndpointMachine::fail_overdue(Time now) {
   for (WaiterRecord* w = waiters_.front(); w != nullptr;) {
     WaiterRecord* next = waiters_.next(*w);
     if (now >= w->queue_deadline) {
-      if (covered > 0) {
+      if (covered > 0 || w->resting) {
         overdue_ = true;
       } else {
         fail_waiter(*w, Status::E_QUEUE_TIMEOUT);
       }
     }
-    if (covered > 0) --covered;
+    if (covered > 0 && !w->resting) --covered;
     w = next;
   }
 }
@@ -505,6 +554,7 @@ void EndpointMachine::check_invariants() const {
   assert(counts_.idle >= 0 && counts_.active >= 0 && counts_.full >= 0 && counts_.held >= 0);
   assert(counts_.dialing == static_cast<int64_t>(dials_.size()));
   assert(counts_.open() + counts_.dialing <= limits_.max_connections);
+  assert(resting_ >= 0 && resting_ <= counts_.dialing);
   assert(counts_.waiters >= 0 && counts_.draining >= 0 && checking_ >= 0);
 }
 

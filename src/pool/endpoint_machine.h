@@ -42,8 +42,9 @@ struct WaiterRecord : ListNode<WaiterTag> {
   Time queue_deadline = kNever;  // for a waiter that nothing covers
   Time dial_deadline = kNever;   // for a waiter that is covered
   Time total_deadline = kNever;
-  uint64_t dial = 0;   // the dial under way that was started for it
-  Time redial_at = 0;  // no new dial for it before
+  uint64_t dial = 0;     // the dial under way that was started for it
+  Time redial_at = 0;    // no new dial for it before
+  bool resting = false;  // its dial rests until its next round
   Timer timer;
 };
 
@@ -110,6 +111,7 @@ struct Action {
     Grant,      // waiter gets a place on connection
     StartDial,  // dial; waiter is its sponsor, or null for warming
     AbortDials,
+    AbortDial,   // dial; then call dial_aborted
     Check,       // ask connection the active check's question, then call check_done
     FailWaiter,  // status; with dial != 0: by the failure of that dial
     Close,       // connection; abort tells whether to reset
@@ -125,7 +127,8 @@ struct Action {
 // What the machine asks of its surroundings while it decides. Answers at once; calls nothing back.
 class Environment {
  public:
-  virtual bool take_permit() = 0;
+  // `for_waiter`: somebody waits; warming gets only what is free.
+  virtual bool take_permit(bool for_waiter) = 0;
   virtual void return_permit() = 0;
   // Whether an idle connection shows no sign of death or unread bytes.
   virtual bool usable(ConnectionRecord& connection) = 0;
@@ -160,8 +163,13 @@ class EndpointMachine {
   // --- dials
   void dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity,
                       Time now);
-  // `closed`: it was aborted; no waiter fails by it.
   void dial_failed(uint64_t dial, Time now);
+  // A dial whose round failed rests before it is repeated. False: the waiter that wished for it is
+  // gone, so it has failed. A resting dial covers nobody but that waiter.
+  bool rest_dial(uint64_t dial);
+  void wake_dial(uint64_t dial);
+  // Called off: no waiter fails by it.
+  void dial_aborted(uint64_t dial, Time now);
 
   // --- connections
   void set_capacity(ConnectionRecord& connection, session::Capacity capacity);
@@ -202,6 +210,7 @@ class EndpointMachine {
     uint64_t id;
     Time started;
     WaiterRecord* sponsor;
+    bool resting = false;
   };
   using Connections = List<ConnectionRecord, ConnectionTag>;
 
@@ -222,7 +231,8 @@ class EndpointMachine {
   void on_waiter_timer(WaiterRecord& waiter);
   void fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial = 0);
   void unlink(WaiterRecord& waiter);
-  int64_t covering() const { return counts_.dialing + checking_; }
+  int64_t covering() const { return counts_.dialing - resting_ + checking_; }
+  Nanos next_redial_delay();
   void check_invariants() const;
 
   const MachineLimits limits_;
@@ -241,6 +251,7 @@ class EndpointMachine {
   std::vector<Dial> dials_;
   MachineCounts counts_;
   int64_t checking_ = 0;
+  int64_t resting_ = 0;  // dials between two rounds
 
   uint64_t next_dial_ = 1;
   uint64_t next_waiter_ = 1;

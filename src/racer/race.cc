@@ -106,6 +106,22 @@ void Race::on_answer_failed(Time now, Family family, Failure failure) {
   step(now);
 }
 
+void Race::on_held(AttemptId id) {
+  AttemptRecord* attempt = live(id);
+  if (attempt == nullptr) return;
+  attempt->deadline = kNever;
+  attempt->slow = true;  // nobody is asked yet, so nobody is late
+}
+
+void Race::on_released(Time now, AttemptId id) {
+  AttemptRecord* attempt = live(id);
+  if (attempt == nullptr) return;
+  attempt->started = now;
+  attempt->deadline = deadline_after(now, options_.connect_timeout);
+  attempt->slow = false;
+  step(now);
+}
+
 void Race::on_connected(Time now, AttemptId id, Nanos rtt) {
   AttemptRecord* attempt = live(id);
   if (attempt == nullptr || attempt->state != AttemptState::Connecting) return;

@@ -123,6 +123,9 @@ class Race {
   void on_answer(Time now, Family family, std::span<const Candidate> candidates);
   // The family has no answer; an earlier answer of it stands.
   void on_answer_failed(Time now, Family family, Failure failure);
+  // The attempt waits for a socket (the driver's cap): its clock stands still until released.
+  void on_held(AttemptId id);
+  void on_released(Time now, AttemptId id);
   // TCP is up; rtt 0 = take the time since the start.
   void on_connected(Time now, AttemptId id, Nanos rtt = 0);
   // The handshake that BeginTls asked for is done.

@@ -22,9 +22,11 @@ Session::Session(io::Loop& loop, std::unique_ptr<io::Stream> stream,
   });
   write_stall_.set_callback([this] {
     broken_ = true;
+    const bool cut = !writes_.empty() && writes_.front().accepted > 0;
     fail_writes(
         Failure{.status = Status::E_STALL_TIMEOUT,
                 .detail = "the peer accepted nothing for " + duration_text(stall_timeout_)});
+    if (cut) cut_ = true;
   });
   check_timer_.set_callback(
       [this] { end_check(fail(Status::E_CHECK_FAILED, "no answer in time")); });
@@ -172,11 +174,15 @@ void Session::update_reading() {
   stream_->read(wanted);
 }
 
+const char* Session::why_not_write() const {
+  if (!leased()) return "the connection's descriptor is lent";
+  if (cut_) return "an earlier write was cut short";
+  return shutdown_started_ ? "our direction was shut down" : nullptr;
+}
+
 void Session::write(ops::Op& op, const uint8_t* data, size_t size) {
   if (failure_) return ops::finish_failed(op, error_of(*failure_, Phase::Send, 0));
-  if (!leased() || shutdown_started_) {
-    const char* why =
-        leased() ? "our direction was shut down" : "the connection's descriptor is lent";
+  if (const char* why = why_not_write()) {
     return ops::finish_failed(
         op, error_of({.status = Status::E_WRONG_STATE, .detail = why}, Phase::Send, 0));
   }
@@ -187,9 +193,7 @@ void Session::write(ops::Op& op, const uint8_t* data, size_t size) {
 
 void Session::shutdown_write(ops::Op& op) {
   if (failure_) return ops::finish_failed(op, error_of(*failure_, Phase::Send, 0));
-  if (!leased() || shutdown_started_) {
-    const char* why =
-        leased() ? "our direction was shut down" : "the connection's descriptor is lent";
+  if (const char* why = why_not_write()) {
     return ops::finish_failed(
         op, error_of({.status = Status::E_WRONG_STATE, .detail = why}, Phase::Send, 0));
   }
@@ -416,8 +420,8 @@ void Session::cancel_op(ops::Op& op, Status reason) {
   if (writes_.empty()) write_stall_.cancel();
   ops::finish_failed(op, error_of(failure, Phase::Send, accepted), accepted);
   if (broken_ && accepted > 0) {
-    fail_writes({.status = Status::E_WRONG_STATE, .detail = "an earlier write was cut short"});
-    shutdown_started_ = true;
+    cut_ = true;
+    fail_writes({.status = Status::E_WRONG_STATE, .detail = why_not_write()});
   } else {
     pump_writes();
   }

@@ -105,6 +105,7 @@ class Session final : public session::Session, private io::StreamHandler, privat
 
   bool leased() const { return state_ == State::Leased; }
   void keep(Slice data);
+  const char* why_not_write() const;  // nullptr: writing is possible
   void serve_reads();
   void finish_read(const PendingRead& read);
   void update_reading();
@@ -141,6 +142,7 @@ class Session final : public session::Session, private io::StreamHandler, privat
   size_t unflushed_ =
       0;  // writes at the front of writes_ that were accepted whole and wait for the flush
   bool shutdown_started_ = false;
+  bool cut_ = false;     // a write ended half-way: nothing may follow it
   bool broken_ = false;  // a transfer was cut short: never lend again
   std::optional<Failure> failure_;
 

@@ -127,6 +127,11 @@ bool LoopThread::is_current() const {
   return pthread_equal(pthread_self(), thread_) != 0;
 }
 
+bool LoopThread::parked() const {
+  const std::lock_guard lock(LoopRegistry::get().mutex);
+  return shared_->parked;
+}
+
 bool LoopThread::stop_and_join() {
   if (ended_) return joined_;
   ended_ = true;

@@ -27,6 +27,8 @@ class LoopThread {
   // false when it was parked for the exit of the process. A second call answers the same.
   bool stop_and_join();
   bool is_current() const;
+  // True once the thread rests for the exit of the process: it never runs a turn again.
+  bool parked() const;
 
  private:
   struct Shared;

@@ -542,6 +542,85 @@ TEST(Machine, TotalTimeEndsEveryWait) {
 
 // --- the end
 
+// --- dials between two rounds
+
+TEST(Machine, ARestingDialCoversItsOwnWaiterOnly) {
+  MachineRig rig(limited(4));
+  rig.wait(rig.now + ms(10));
+  rig.dispatch();
+  EXPECT_TRUE(rig.machine.rest_dial(1));
+  rig.wait();
+  rig.dispatch();  // the second waiter gets a dial of its own
+  rig.pass(rig.now + ms(50));  // and the first one's queue time does not count while it rests
+  EXPECT_EQ(rig.take_log(), (Lines{"0 dial 1 for w1", "0 dial 2 for w2"}));
+  rig.dial_fails(2);
+  EXPECT_EQ(rig.take_log(), (Lines{"50 w2 fails with dial 2"}));
+  rig.machine.wake_dial(1);
+  rig.connected(1);
+  EXPECT_EQ(rig.take_log(), (Lines{"50 w1 gets c1"}));
+}
+
+TEST(Machine, ARestingDialEndsWithTheWaiterThatWishedForIt) {
+  MachineRig rig(limited(1));
+  TestWaiter& first = rig.wait();
+  rig.dispatch();
+  EXPECT_TRUE(rig.machine.rest_dial(1));
+  rig.wait();
+  rig.dispatch();  // no room beside it
+  EXPECT_EQ(rig.take_log(), (Lines{"0 dial 1 for w1"}));
+  rig.cancel(first);
+  rig.dispatch();
+  EXPECT_EQ(rig.take_log(), (Lines{"0 abort dial 1", "0 dial 2 for w2"}));
+  EXPECT_EQ(rig.permits_out, 1);
+}
+
+TEST(Machine, ADialWhoseWaiterIsGoneDoesNotRest) {
+  MachineRig rig(limited(1));
+  TestWaiter& only = rig.wait();
+  rig.dispatch();
+  rig.cancel(only);
+  EXPECT_FALSE(rig.machine.rest_dial(1));
+}
+
+// --- what one turn brings
+
+TEST(Machine, AConnectionThatComesInTheTurnOfTheDeadlineIsGranted) {
+  MachineRig rig(limited(1));
+  rig.wait(rig.now);  // queue.timeout = 0
+  rig.dispatch();
+  rig.now += ms(3);
+  TestConnection connection;
+  connection.name = 1;
+  rig.machine.dial_succeeded(1, connection, {}, rig.now);
+  rig.machine.on_timer(rig.now);  // before the turn's dispatch
+  rig.dispatch();
+  EXPECT_EQ(rig.take_log(), (Lines{"0 dial 1 for w1", "3 w1 gets c1"}));
+  rig.give_back(connection);
+  rig.shut_down(rig.now);
+}
+
+TEST(Machine, ACheckBeforeEveryLeaseLetsOneLeaseThrough) {
+  MachineLimits limits = limited(1);
+  limits.check_after = 0;
+  MachineRig rig(limits);
+  TestConnection& c = rig.idle();
+  rig.now += 1;
+  rig.wait();
+  rig.dispatch();
+  rig.check_done(c, true);
+  EXPECT_EQ(rig.take_log(), (Lines{"0 check c1", "0 w2 gets c1"}));
+}
+
+TEST(Machine, WarmingAsksForFreePermitsOnly) {
+  MachineLimits limits = limited(4);
+  limits.min_idle = 1;
+  MachineRig rig(limits);
+  rig.permits = 0;
+  rig.dispatch();
+  EXPECT_EQ(rig.warm_permits_asked, 1);
+  EXPECT_FALSE(rig.machine.wants_permit());
+}
+
 TEST(Machine, ShutDownFailsWaitersClosesIdleAndDrainsTheRest) {
   MachineRig rig(limited(4));
   TestConnection& leased = rig.leased();

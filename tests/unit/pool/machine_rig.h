@@ -127,7 +127,8 @@ class MachineRig : public Environment {
   std::vector<std::string> take_log() { return std::exchange(log, {}); }
 
   // --- Environment
-  bool take_permit() override {
+  bool take_permit(bool for_waiter) override {
+    if (!for_waiter) ++warm_permits_asked;
     if (permits == 0) return false;
     --permits;
     ++permits_out;
@@ -144,6 +145,7 @@ class MachineRig : public Environment {
   Time now = kSecond;
   int64_t permits = 1'000'000;
   int64_t permits_out = 0;
+  int64_t warm_permits_asked = 0;
   EndpointMachine machine;
   std::vector<std::unique_ptr<TestWaiter>> waiters;
   std::vector<std::unique_ptr<TestConnection>> connections;
@@ -167,8 +169,12 @@ class MachineRig : public Environment {
         while (!dials.empty()) {
           const uint64_t dial = *dials.begin();
           dials.erase(dials.begin());
-          machine.dial_failed(dial, now);
+          machine.dial_aborted(dial, now);
         }
+      }
+      if (action.kind == Action::Kind::AbortDial) {
+        dials.erase(action.dial);
+        machine.dial_aborted(action.dial, now);
       }
     }
     machine.actions().clear();
@@ -194,6 +200,9 @@ class MachineRig : public Environment {
         break;
       case Action::Kind::AbortDials:
         line += "abort";
+        break;
+      case Action::Kind::AbortDial:
+        line += "abort dial " + std::to_string(action.dial);
         break;
       case Action::Kind::Check:
         line += "check " + connection();
