@@ -27,6 +27,7 @@ struct conpool_endpoint {
 };
 
 struct conpool_queue {
+  conpool::pool::Core* core;  // referenced
   conpool::ops::Queue* queue;
   uint32_t born = conpool::ops::fork_generation();
 };
@@ -70,8 +71,7 @@ inline bool inherited_object(const ops::Object* object) {
 inline Status check_queue(const conpool_queue* queue, pool::Core& core) {
   if (queue == nullptr) return Status::OK;
   if (inherited(queue)) return Status::E_FORKED;
-  const ops::Drive* drive = core.caller_drive();
-  return queue->queue->drive() == drive ? Status::OK : Status::E_INVALID;
+  return queue->core == &core ? Status::OK : Status::E_INVALID;
 }
 
 }  // namespace conpool::capi

@@ -64,7 +64,6 @@ conpool_status conpool_pool_close(conpool_pool* pool, int64_t drain_timeout_ns,
                                   conpool_op* out_op) noexcept {
   return guard([&] {
     if (pool == nullptr || drain_timeout_ns < CONPOOL_FOREVER) return code(Status::E_INVALID);
-    if (queue != nullptr && out_op == nullptr) return code(Status::E_INVALID);
     if (inherited(pool)) return code(Status::E_FORKED);
     pool::Core& core = *pool->core;
     if (const Status bad = check_queue(queue, core); bad != Status::OK) return code(bad);
@@ -80,7 +79,7 @@ conpool_status conpool_pool_close(conpool_pool* pool, int64_t drain_timeout_ns,
     (*op)->submit(pool::run_close);
     if (out_op != nullptr) {
       *out_op = id;
-    } else {
+    } else if (queue == nullptr) {
       // Cancelling the report does not undo the close.
       ops::Op::detach(id);
     }

@@ -25,6 +25,8 @@ conpool_status conpool_queue_new(conpool_pool* pool, conpool_queue** out) noexce
     Result<ops::Queue*> queue = ops::Queue::make(pool->core->caller_drive());
     if (!queue) return code(queue.error().status);
     handle->queue = *queue;
+    handle->core = pool->core;
+    pool->core->ref();
     *out = handle.release();
     return code(Status::OK);
   });
@@ -49,14 +51,22 @@ void conpool_queue_wake(conpool_queue* queue) noexcept {
 }
 
 void conpool_queue_close(conpool_queue* queue) noexcept {
-  if (queue != nullptr && !inherited(queue)) queue->queue->close();
+  if (queue == nullptr || inherited(queue)) return;
+  guard([&] {
+    queue->queue->close();
+    // Mail is read in order: after this call the loop has let go of what its writes borrowed.
+    queue->core->call([] {});
+    return 0;
+  });
 }
 
 void conpool_queue_free(conpool_queue* queue) noexcept {
   if (queue == nullptr || inherited(queue)) return;
-  queue->queue->close();
+  conpool_queue_close(queue);
+  pool::Core* core = queue->core;
   queue->queue->unref();
   delete queue;
+  core->unref();
 }
 
 void conpool_event_dispose(conpool_event* event) noexcept {

@@ -366,8 +366,9 @@ CONPOOL_API void conpool_error_free(conpool_error* error) CONPOOL_NOEXCEPT;
  * blocked. With loop.drive = caller it starts none: conpool_queue_next and conpool_op_wait run the
  * loop on the calling thread.
  *
- * Returns CONPOOL_E_OPTION_RANGE, CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED, CONPOOL_E_FD_LIMIT,
- * CONPOOL_E_NOMEM. Any thread; reads the files that options name.
+ * Returns CONPOOL_E_OPTION_RANGE, CONPOOL_E_INVALID (options that contradict each other),
+ * CONPOOL_E_BAD_ADDRESS and CONPOOL_E_BAD_PORT (dns.servers), CONPOOL_E_BAD_NAME (tls.server_name),
+ * CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED, CONPOOL_E_FD_LIMIT, CONPOOL_E_NOMEM. Any thread; reads the files that options name.
  */
 CONPOOL_API conpool_status conpool_pool_new(const conpool_config* config, conpool_pool** out,
                                             conpool_error** error) CONPOOL_NOEXCEPT;
@@ -380,7 +381,7 @@ CONPOOL_API conpool_status conpool_pool_new(const conpool_config* config, conpoo
  *
  * drain_timeout_ns  0 closes everything at once
  * queue, user_data  where the end is reported; queue may be NULL (conpool_op_wait)
- * out_op            may be NULL: then nothing is reported
+ * out_op            may be NULL; with queue NULL too, nothing is reported
  *
  * Closing twice is harmless: the shorter time counts, and both ops end. Any thread; does not block.
  */
@@ -418,7 +419,8 @@ CONPOOL_API conpool_status conpool_pool_events(conpool_pool* pool, const char* f
                                                char** out) CONPOOL_NOEXCEPT;
 
 /*
- * What the pool knows and would do for an endpoint, in words: its key and options, addresses with
+ * What the pool knows and would do for an endpoint, in words: options that are not the defaults,
+ * addresses with
  * their health, order and cached answers, connections and waiters.
  *
  * Any thread; waits for the loop's current turn.
@@ -430,7 +432,8 @@ CONPOOL_API conpool_status conpool_pool_explain(conpool_pool* pool,
 /*
  * Makes the program the pool's resolver (needs dns.backend = queue): lookups arrive in `queue` as
  * CONPOOL_EVENT_LOOKUP, one per name and family. NULL ends it. An unanswered lookup ends by its
- * time limit. Any thread.
+ * time limit. Returns CONPOOL_E_WRONG_STATE for another dns.backend. Any thread; waits for the
+ * loop's current turn.
  */
 CONPOOL_API conpool_status conpool_pool_set_resolver(conpool_pool* pool, conpool_queue* queue,
                                                      uint64_t user_data) CONPOOL_NOEXCEPT;
@@ -542,7 +545,7 @@ CONPOOL_API conpool_status conpool_op_wait(conpool_op op, int64_t timeout_ns,
  * (calling next again counts as done).
  */
 
-/* Any thread. With loop.drive = caller the queue serves ops of this pool alone. */
+/* A queue for ops of this pool; those of another are refused with CONPOOL_E_INVALID. Any thread. */
 CONPOOL_API conpool_status conpool_queue_new(conpool_pool* pool,
                                              conpool_queue** out) CONPOOL_NOEXCEPT;
 
@@ -572,7 +575,8 @@ CONPOOL_API void conpool_queue_wake(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
 /*
  * Cancels the queue's ops, disposes of their events, wakes its consumers (CONPOOL_E_CLOSED). No
- * FINAL comes for its ops any more. Any thread, also twice.
+ * FINAL comes for its ops any more; when the call returns, what they borrowed is the caller's again.
+ * Any thread, also twice; waits for the loop's current turn.
  */
 CONPOOL_API void conpool_queue_close(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
@@ -604,8 +608,9 @@ CONPOOL_API conpool_status conpool_connection_read(conpool_connection* connectio
                                                    conpool_op* out_op) CONPOOL_NOEXCEPT;
 
 /*
- * Starts to write. The bytes are borrowed until the op's FINAL event: neither change nor free them
- * before. It comes when the operating system has accepted all of them. Any thread; does not block.
+ * Starts to write. The bytes are borrowed until the op's FINAL event (or until conpool_queue_close
+ * of its queue has returned): neither change nor free them before. FINAL comes when the operating
+ * system has accepted all of them. Any thread; does not block.
  */
 CONPOOL_API conpool_status conpool_connection_write(conpool_connection* connection,
                                                     const void* data, size_t size,

@@ -165,7 +165,13 @@ std::string Endpoint::explain() {
   std::string text = "endpoint " + spec_->name + "\n";
   text += "  settings " + std::to_string(spec_->settings->id());
   if (!values().partition.empty()) text += ", partition \"" + values().partition + "\"";
-  text += "\n  connections: " + std::to_string(counts.open()) + " open (" +
+  text += "\n";
+  for (const OptionInfo& option : option_table()) {
+    const std::string value = option_value_text(option, values());
+    if (value != option_value_text(option, default_values()))
+      text += "    " + std::string(option.name) + " = " + value + "\n";
+  }
+  text += "  connections: " + std::to_string(counts.open()) + " open (" +
           std::to_string(counts.idle) + " idle, " + std::to_string(counts.active + counts.full) +
           " leased, " + std::to_string(counts.held) + " held), " + std::to_string(counts.dialing) +
           " dialing, " + std::to_string(counts.draining) + " draining; limit " +

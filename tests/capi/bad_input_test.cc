@@ -84,7 +84,6 @@ TEST_F(NullPointers, Pool) {
   EXPECT_NE(std::strstr(conpool_error_line(error_), "out is NULL"), nullptr);
   EXPECT_EQ(conpool_pool_close(nullptr, 0, nullptr, 0, &op_), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_close(pool_.get(), -2, nullptr, 0, &op_), CONPOOL_E_INVALID);
-  EXPECT_EQ(conpool_pool_close(pool_.get(), 0, queue_.get(), 0, nullptr), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_metrics(nullptr, "json", &text_), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_metrics(pool_.get(), nullptr, &text_), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_metrics(pool_.get(), "json", nullptr), CONPOOL_E_INVALID);
@@ -692,10 +691,12 @@ TEST(WrongThread, OnlyOneDrives) {
   const EndpointPtr endpoint = make_endpoint(pool, server.url());
   const QueuePtr queue = make_queue(pool);
   std::atomic<bool> done{false};
+  std::atomic<bool> counting{false};
+  std::atomic<int> refused{0};
   std::thread driver([&] {
     while (!done) {
       conpool_event event{};
-      conpool_queue_next(queue.get(), &event, 1, kLong);
+      if (conpool_queue_next(queue.get(), &event, 1, kLong) == CONPOOL_E_BUSY && counting) ++refused;
     }
   });
   conpool_event event{};
@@ -713,12 +714,15 @@ TEST(WrongThread, OnlyOneDrives) {
   }));
   EXPECT_TRUE(waited == CONPOOL_E_BUSY || waited == CONPOOL_OK) << waited;
   if (waited == CONPOOL_OK) conpool_event_dispose(&event);
+  // Looking is no driving: it is let in between two turns of the sleeping driver, which is not
+  // refused for it.
+  counting = true;
   char* text = nullptr;
-  EXPECT_TRUE(eventually([&] {
-    const conpool_status status = conpool_pool_metrics(pool.get(), "text", &text);
-    if (status == CONPOOL_OK) conpool_text_free(text);
-    return status == CONPOOL_E_BUSY;
-  }));
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(conpool_pool_metrics(pool.get(), "text", &text), CONPOOL_OK);
+    conpool_text_free(text);
+  }
+  EXPECT_EQ(refused.load(), 0);
   done = true;
   conpool_queue_wake(queue.get());
   driver.join();

@@ -292,6 +292,8 @@ class Spread(ScenarioTest):
             dialer.acquire(number, 100 + 40 * number, 40)
             for entry in dialer.leases(100 + 40 * number, 40):
                 self.assertLease(entry)
+            processes.poll_until(lambda: sum(self.servers.accepted_by(self.since).values()) >= 40,
+                                 "accepted")
             shares = sorted(self.servers.accepted_by(self.since).values())
             self.assertEqual((len(shares), sum(shares)), (3, 40))
             self.assertLessEqual(max(shares) - min(shares), 2)
