@@ -368,7 +368,8 @@ CONPOOL_API void conpool_error_free(conpool_error* error) CONPOOL_NOEXCEPT;
  *
  * Returns CONPOOL_E_OPTION_RANGE, CONPOOL_E_INVALID (options that contradict each other),
  * CONPOOL_E_BAD_ADDRESS and CONPOOL_E_BAD_PORT (dns.servers), CONPOOL_E_BAD_NAME (tls.server_name),
- * CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED, CONPOOL_E_FD_LIMIT, CONPOOL_E_NOMEM. Any thread; reads the files that options name.
+ * CONPOOL_E_TLS_CONFIG, CONPOOL_E_UNSUPPORTED, CONPOOL_E_FD_LIMIT, CONPOOL_E_NOMEM. Any thread;
+ * reads the files that options name.
  */
 CONPOOL_API conpool_status conpool_pool_new(const conpool_config* config, conpool_pool** out,
                                             conpool_error** error) CONPOOL_NOEXCEPT;
@@ -545,7 +546,7 @@ CONPOOL_API conpool_status conpool_op_wait(conpool_op op, int64_t timeout_ns,
  * (calling next again counts as done).
  */
 
-/* A queue for ops of this pool; those of another are refused with CONPOOL_E_INVALID. Any thread. */
+/* A queue for this pool's ops; another's are refused with CONPOOL_E_INVALID. Any thread. */
 CONPOOL_API conpool_status conpool_queue_new(conpool_pool* pool,
                                              conpool_queue** out) CONPOOL_NOEXCEPT;
 
@@ -575,8 +576,8 @@ CONPOOL_API void conpool_queue_wake(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
 /*
  * Cancels the queue's ops, disposes of their events, wakes its consumers (CONPOOL_E_CLOSED). No
- * FINAL comes for its ops any more; when the call returns, what they borrowed is the caller's again.
- * Any thread, also twice; waits for the loop's current turn.
+ * FINAL comes for its ops any more; when the call returns, what they borrowed is the caller's
+ * again. Any thread, also twice; waits for the loop's current turn.
  */
 CONPOOL_API void conpool_queue_close(conpool_queue* queue) CONPOOL_NOEXCEPT;
 

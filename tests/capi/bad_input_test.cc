@@ -696,7 +696,8 @@ TEST(WrongThread, OnlyOneDrives) {
   std::thread driver([&] {
     while (!done) {
       conpool_event event{};
-      if (conpool_queue_next(queue.get(), &event, 1, kLong) == CONPOOL_E_BUSY && counting) ++refused;
+      const int32_t taken = conpool_queue_next(queue.get(), &event, 1, kLong);
+      if (taken == CONPOOL_E_BUSY && counting) ++refused;
     }
   });
   conpool_event event{};
