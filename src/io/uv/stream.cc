@@ -100,7 +100,8 @@ void UvStream::finish_connect() {
   }
   const SocketAddress connected_to = peer_address(fd_.get());
   if (connected_to.family() == Family::None) {
-    report_failure(connect_failure(ENOTCONN, peer_.family()));
+    // It was established and reset before anybody looked.
+    report_failure(connect_failure(ECONNRESET, peer_.family()));
     return;
   }
   local_ = local_address(fd_.get());
