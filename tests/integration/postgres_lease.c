@@ -61,6 +61,10 @@ int main(int count, char** arguments) {
       conpool_event* event = &held[i % users][i / users];
       if (acquire(endpoint[i % users], event) != CONPOOL_OK) {
         print_failure(event);
+        conpool_event_dispose(event);
+        for (int e = 0; e < users; e++)
+          conpool_endpoint_free(endpoint[e]);
+        conpool_pool_free(pool);
         return 1;
       }
     }
