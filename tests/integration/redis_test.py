@@ -6,7 +6,6 @@ CONPOOL_ROUNDS=100000 redis_test.py Many makes the long run.
 import socket
 import subprocess
 import threading
-import time
 import unittest
 
 import programs
@@ -24,7 +23,7 @@ class Watch:
     def __init__(self, redis):
         self.socket = socket.create_connection((redis.address, redis.port))
         self.file = self.socket.makefile("rb")
-        self.most, self.samples, self.running = 0, 0, True
+        self.most, self.samples, self.stopped = 0, 0, threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def command(self, *words):
@@ -41,10 +40,9 @@ class Watch:
         raise KeyError(name)
 
     def run(self):
-        while self.running:
+        while not self.stopped.wait(0.002):
             others = len(self.command("CLIENT", "LIST").splitlines()) - 1
             self.most, self.samples = max(self.most, others), self.samples + 1
-            time.sleep(0.002)
 
     def __enter__(self):
         self.accepted = self.info("stats", "total_connections_received")
@@ -52,7 +50,7 @@ class Watch:
         return self
 
     def __exit__(self, *_):
-        self.running = False
+        self.stopped.set()
         self.thread.join()
         self.accepted = self.info("stats", "total_connections_received") - self.accepted
         self.counted = int(self.command("GET", "rounds") or 0)
