@@ -77,6 +77,7 @@ enum class AddressFilter : int64_t { Any, PublicOnly };
 enum class BalancePolicy : int64_t { LeastConnections, Rfc6724, RoundRobin, Random };
 enum class Vanished : int64_t { Drain, Close };
 enum class TlsMinVersion : int64_t { V1_2, V1_3 };
+enum class HttpChoice : int64_t { Auto, Http1, H2 };
 enum class StartTls : int64_t { None, Postgres };
 
 const Values& default_values();

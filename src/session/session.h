@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "base/callback.h"
 #include "base/result.h"
 #include "io/stream.h"
 
@@ -28,6 +29,8 @@ class Owner {
   virtual void on_capacity(Capacity capacity) = 0;
   // While held (a question to the peer is open) no new lease begins; running ones go on.
   virtual void on_hold(bool held) = 0;
+  // The peer closes an idle connection after this long: said by itself (Keep-Alive: timeout=).
+  virtual void on_idle_limit(Nanos limit) = 0;
   // No new leases ever; running ones go on.
   virtual void on_drain(const Failure& why) = 0;
   // The transport is gone; every lease was ended before.
@@ -45,6 +48,9 @@ class Session : public io::Discardable {
   // What a read would find on an idle connection. Anything but Quiet means that it must not be
   // lent.
   virtual io::Peek peek() = 0;
+  // Asks the peer whether it still answers, before an idle connection is lent; `done` runs once,
+  // later, unless the session is closed. Idle sessions only.
+  virtual void check(Callback<void(Result<void>)> done) = 0;
   // Told when the last lease ended and before the first begins: buffers may be given back
   // meanwhile.
   virtual void idle(bool idle) = 0;
@@ -52,6 +58,9 @@ class Session : public io::Discardable {
   // after it.
   virtual void close(bool abort) = 0;
   virtual io::StreamFacts facts() const = 0;
+  // Moved so far, of leases alone.
+  virtual uint64_t bytes_in() const = 0;
+  virtual uint64_t bytes_out() const = 0;
 };
 
 }  // namespace conpool::session

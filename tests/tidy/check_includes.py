@@ -31,7 +31,7 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 FOREIGN = [
     (re.compile(r"(uv\.h|uv/.*|ares(_\w+)?\.h)$"), ["src/io/"]),
     (re.compile(r"openssl/"), ["src/tls/", "src/origin/", "tests/"]),
-    (re.compile(r"nghttp2/"), ["src/h2/"]),
+    (re.compile(r"nghttp2/"), ["src/h2/", "src/origin/", "tests/"]),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 SUFFIXES = {".h", ".cc", ".c", ".def", ".hpp", ".cpp"}
