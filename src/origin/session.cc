@@ -7,9 +7,9 @@ namespace conpool::origin {
 
 Session::Session(Server& server, uint64_t number, Script script, std::unique_ptr<io::Stream> stream,
                  bool ready)
-    : server_(server),
+    : Connection(number),
+      server_(server),
       loop_(server.loop_),
-      number_(number),
       script_(std::move(script)),
       stream_(std::move(stream)),
       ready_(ready),

@@ -1,6 +1,8 @@
 // Session: one connection of a scripted server.
 #pragma once
 
+#include <deque>
+
 #include "origin/server.h"
 
 namespace conpool::origin {
@@ -9,14 +11,13 @@ namespace conpool::origin {
 // `out_` until the stream takes them. Once `ending_` is set nothing more is answered: what waits is
 // sent, then the connection ends as the script says. After finish() the session is with the loop's
 // discarded objects and hears nothing more.
-class Session final : public io::StreamHandler, public io::Discardable {
+class Session final : public Connection, private io::StreamHandler {
  public:
   Session(Server& server, uint64_t number, Script script, std::unique_ptr<io::Stream> stream,
           bool ready);
 
-  void start();  // once the server has the session in its list
-  void end(Ending ending);
-  uint64_t number() const { return number_; }
+  void start() override;
+  void end(Ending ending) override;
   // Closes the stream and hands it to the loop.
   void finish(bool abort);
 
@@ -48,7 +49,6 @@ class Session final : public io::StreamHandler, public io::Discardable {
 
   Server& server_;
   io::Loop& loop_;
-  const uint64_t number_;
   const Script script_;
   std::unique_ptr<io::Stream> stream_;
   const bool ready_;  // from the start; else on_connected tells
