@@ -20,4 +20,12 @@ inline constexpr size_t kEventsPerBatch = 4096;
 inline constexpr size_t kCheckBytes = 4096;          // sent or expected by the active check
 inline constexpr size_t kConfigFileBytes = 1 << 20;  // resolv.conf, hosts
 
+// Of a request's header, with method and target; and of its trailer.
+inline constexpr size_t kRequestHeadBytes = 64 * 1024;
+inline constexpr size_t kRequestFields = 256;
+inline constexpr size_t kBodyBlockBytes = 256 * 1024;  // of a body from a file; two are read ahead
+// Re-sends of one request.
+inline constexpr uint32_t kUnsentResends = 8;  // before a byte of it was sent
+inline constexpr uint32_t kHttp1Resends = 2;   // because HTTP/1.1 is demanded
+
 }  // namespace conpool::limits

@@ -53,7 +53,7 @@ class PinnedBytes : public std::enable_shared_from_this<PinnedBytes> {
   std::vector<PinnedWaiter*> waiters_;
 };
 
-class Chunk final : public ops::Object {
+class Chunk : public ops::Object {
  public:
   // Small parts are copied, so that a few bytes do not pin a whole slab.
   static constexpr size_t kReferencedBytes = 4096;
@@ -65,11 +65,13 @@ class Chunk final : public ops::Object {
   const uint8_t* data() const { return bytes_.data(); }
   size_t size() const { return bytes_.size(); }
 
- private:
+ protected:
   Chunk(Slice bytes, size_t counted, std::shared_ptr<PinnedBytes> account)
       : bytes_(std::move(bytes)), counted_(counted), account_(std::move(account)) {
     account_->add(counted_);
   }
+
+ private:
   Slice bytes_;
   size_t counted_;
   std::shared_ptr<PinnedBytes> account_;

@@ -21,12 +21,14 @@ void Fields::add(std::string_view name, std::string_view value) {
   lines_.push_back({static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(name.size()),
                     static_cast<uint32_t>(value.size())});
   text_ += name;
+  text_ += '\0';
   text_ += value;
+  text_ += '\0';
 }
 
 void Fields::reserve(size_t lines, size_t bytes) {
   lines_.reserve(lines);
-  text_.reserve(bytes);
+  text_.reserve(bytes + kEnds * lines);
 }
 
 void Fields::clear() {
@@ -38,7 +40,7 @@ Field Fields::operator[](size_t index) const {
   const Line& line = lines_[index];
   const std::string_view text = text_;
   return {text.substr(line.at, line.name_size),
-          text.substr(line.at + line.name_size, line.value_size)};
+          text.substr(line.at + line.name_size + 1, line.value_size)};
 }
 
 std::optional<std::string_view> Fields::find(std::string_view name, size_t nth) const {

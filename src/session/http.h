@@ -27,7 +27,8 @@ struct Field {
   std::string_view value;
 };
 
-// Field lines in the order of their arrival, in one block of memory.
+// Field lines in the order of their arrival, in one block of memory. A NUL follows each name and
+// each value there, for C.
 class Fields {
  public:
   void add(std::string_view name, std::string_view value);
@@ -36,12 +37,13 @@ class Fields {
   size_t size() const { return lines_.size(); }
   bool empty() const { return lines_.empty(); }
   // Names and values together.
-  size_t bytes() const { return text_.size(); }
+  size_t bytes() const { return text_.size() - kEnds * lines_.size(); }
   Field operator[](size_t index) const;
   // The value of the `nth` line of that name, by RFC 9110's case-insensitive comparison.
   std::optional<std::string_view> find(std::string_view name, size_t nth = 0) const;
 
  private:
+  static constexpr size_t kEnds = 2;  // the NULs of a line
   struct Line {
     uint32_t at;
     uint32_t name_size;
