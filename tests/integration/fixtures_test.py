@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "netns")]
 
 import certificates  # noqa: E402
+import http_servers  # noqa: E402
 import processes  # noqa: E402
 import servers  # noqa: E402
 from dns_server import encode_name  # noqa: E402
@@ -85,6 +86,28 @@ class NginxTest(Fixture):
             self.exchange(nginx, GET, self.trusting(authority))
 
 
+    def test_uploads_and_files(self):
+        nginx = self.use(servers.Nginx())
+        put = b"PUT /uploads/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
+        self.assertIn(b" 201 ", self.exchange(nginx, put))
+        self.assertEqual((nginx.directory / "uploads" / "a").read_bytes(), b"abc")
+        (nginx.directory / "files" / "b").write_bytes(b"12345")
+        self.assertTrue(self.exchange(nginx, b"GET /files/b HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\n12345"))
+        log = processes.poll_until(lambda: len(nginx.requests()) == 2 and nginx.requests(), "the log")
+        self.assertEqual([(each["method"], each["status"]) for each in log], [("PUT", "201"), ("GET", "200")])
+
+    def test_versions(self):
+        authority = self.authority()
+        certificate = authority.issue("localhost")
+        plain = self.use(servers.Nginx(versions="h2"))
+        self.assertEqual(self.exchange(plain, H2_PREFACE)[3], 4)
+        old = self.use(servers.Nginx(certificate=certificate, versions="http1"))
+        wrap = self.trusting(authority, alpn=["h2", "http/1.1"])
+        self.assertIn(b"HTTP/1.1 200 ", self.exchange(old, GET, wrap))
+        both = self.use(servers.Nginx(certificate=certificate))
+        self.assertEqual(self.exchange(both, H2_PREFACE, wrap)[3], 4)
+
+
 class RedisTest(Fixture):
     def test_ping_and_restart(self):
         redis = self.use(servers.Redis())
@@ -150,6 +173,14 @@ class HaproxyTest(Fixture):
         self.assertEqual(self.exchange(haproxy, b"PING\r\n"), b"+PONG\r\n")
 
 
+    def test_http_with_tls(self):
+        authority = self.authority()
+        nginx = self.use(servers.Nginx())
+        front = self.use(servers.Haproxy([nginx.port], mode="http", certificate=authority.issue("localhost")))
+        self.assertIn(b"hello\n", self.exchange(front, GET, self.trusting(authority)))
+        self.assertEqual(self.exchange(front, H2_PREFACE, self.trusting(authority, alpn=["h2"]))[3], 4)
+
+
 class NghttpdTest(Fixture):
     def test_plain(self):
         nghttpd = self.use(servers.Nghttpd())
@@ -160,6 +191,68 @@ class NghttpdTest(Fixture):
         nghttpd = self.use(servers.Nghttpd(certificate=authority.issue("localhost")))
         answer = self.exchange(nghttpd, H2_PREFACE, self.trusting(authority, alpn=["h2"]))
         self.assertEqual(answer[3], 4)
+
+
+class ScriptedHttp(Fixture):
+    """What Node's and Go's servers have in common."""
+
+    SERVER = None
+
+    def enter(self, mode, **options):
+        server = self.SERVER(mode, **options)
+        server.__enter__()
+        self.addCleanup(server.__exit__, None, None, None)
+        server.address = "127.0.0.1"
+        return server
+
+    def check_modes(self):
+        authority = self.authority()
+        certificate = authority.issue("localhost")
+        for mode, alpn in (("http1", ["http/1.1"]), ("https1", ["h2", "http/1.1"]), ("both", ["http/1.1"])):
+            server = self.enter(mode, certificate=certificate)
+            get = b"GET /bytes/300 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            wrap = self.trusting(authority, alpn=alpn) if mode != "http1" else None
+            with self.subTest(mode=mode), socket.create_connection((server.address, server.port), timeout=10) as plain:
+                with wrap(plain) if wrap else plain as connection:
+                    connection.sendall(get)
+                    answer = b"".join(iter(lambda: connection.recv(65536), b""))
+                self.assertTrue(answer.endswith(b"\r\n\r\n" + http_servers.pattern(300)))
+                counts = server.counts()
+                self.assertEqual((counts["connections"], counts["requests"]), (1, 1))
+        for mode, alpn in (("h2c", None), ("h2", ["h2"]), ("both", ["h2", "http/1.1"])):
+            server = self.enter(mode, certificate=certificate)
+            with self.subTest(mode=mode):
+                answer = self.exchange(server, H2_PREFACE, self.trusting(authority, alpn=alpn) if alpn else None)
+                self.assertEqual(answer[3], 4)
+
+    def check_restart(self):
+        server = self.enter("http1")
+        port = server.port
+        self.exchange(server, GET)
+        server.restart()
+        self.assertEqual(server.port, port)
+        self.assertIn(b"hello\n", self.exchange(server, GET))
+        self.assertEqual(server.counts()["requests"], 1)
+
+
+class NodeTest(ScriptedHttp):
+    SERVER = http_servers.Node
+
+    def test_modes(self):
+        self.check_modes()
+
+    def test_restart(self):
+        self.check_restart()
+
+
+class GoTest(ScriptedHttp):
+    SERVER = http_servers.Go
+
+    def test_modes(self):
+        self.check_modes()
+
+    def test_restart(self):
+        self.check_restart()
 
 
 class Program(unittest.TestCase):

@@ -70,8 +70,10 @@ class Lease:
 class Client:
     """A pool in a process of its own, steered by lines; options have their dots written as "__"."""
 
+    PROGRAM = "steered"
+
     def __init__(self, **options):
-        self.process = start([program("steered"), *self.pairs(options)], stdin=subprocess.PIPE,
+        self.process = start([program(self.PROGRAM), *self.pairs(options)], stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE, text=True, bufsize=1)
         self.numbers = 0
 
@@ -83,7 +85,7 @@ class Client:
         self.process.stdin.write("\t".join(map(str, fields)) + "\n")
         line = self.process.stdout.readline()
         if not line:
-            raise AssertionError(f"steered ended with {self.process.wait(TIMEOUT_S)} at {fields}")
+            raise AssertionError(f"{self.PROGRAM} ended with {self.process.wait(TIMEOUT_S)} at {fields}")
         return json.loads(line)
 
     def number(self):
@@ -151,7 +153,7 @@ class Client:
         finally:
             stop(self.process)
         if code != 0:
-            raise AssertionError(f"steered ended with {code}")
+            raise AssertionError(f"{self.PROGRAM} ended with {code}")
         return json.loads(rest.splitlines()[-1])
 
     def __enter__(self):

@@ -69,11 +69,12 @@ def stop(process, first_signal=signal.SIGTERM, timeout=STOP_TIMEOUT_S):
 
 
 class JsonChild:
-    """A child that takes commands and tells its log as JSON lines (relay.py, dns_server.py)."""
+    """A child that takes commands and tells its log as JSON lines (relay.py, dns_server.py, HTTP servers)."""
 
     def __init__(self, argv):
         self.process = start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-        self.name = next(os.path.basename(str(a)) for a in argv if str(a).endswith(".py"))
+        scripts = [os.path.basename(str(a)) for a in argv if str(a).endswith((".py", ".js"))]
+        self.name = scripts[0] if scripts else os.path.basename(str(argv[0]))
         self.condition = threading.Condition()
         self.entries, self.acks, self.ended, self.ready = [], {}, False, None
         self.next_id = 1
@@ -104,12 +105,13 @@ class JsonChild:
             return condition()
 
     def command(self, **command):
-        """Returns once the child has carried it out; ValueError with the child's reason if it would not."""
+        """The child's acknowledgement, once it has carried it out; ValueError with its reason if it would not."""
         number, self.next_id = self.next_id, self.next_id + 1
         self.process.stdin.write(json.dumps({"id": number, **command}) + "\n")
         ack = self._wait(lambda: self.acks.get(number), "a command")
         if "error" in ack:
             raise ValueError(ack["error"])
+        return ack
 
     def log(self, since=0):
         """The entries from a time (time.monotonic_ns) on."""

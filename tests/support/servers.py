@@ -126,32 +126,41 @@ class Server:
 class Nginx(Server):
     """HTTP, with TLS when a certificate is given. GET / answers "hello\\n".
 
-    `http` and `server` are lines for these blocks of its configuration.
+    `versions`: "both" is HTTP/2 and HTTP/1.1 by ALPN with TLS, and HTTP/1.1 without; "http1" and "h2" are one alone.
+    `http` and `server` are lines for these blocks of its configuration. Files of `files` are at /files/NAME, and
+    PUT /uploads/NAME writes one there.
     """
 
-    def __init__(self, certificate=None, keepalive_timeout_s=60, http="", server="", **options):
+    def __init__(self, certificate=None, keepalive_timeout_s=60, versions="both", http="", server="", **options):
         super().__init__(**options)
         self.program = need("nginx")
-        self.certificate, self.keepalive_timeout_s = certificate, keepalive_timeout_s
+        self.certificate, self.keepalive_timeout_s, self.versions = certificate, keepalive_timeout_s, versions
         self.http_lines, self.server_lines = http, server
 
     def prepare(self):
         host = f"[{self.address}]" if ":" in self.address else self.address
-        tls = ""
+        tls, listen = "", " http2" if self.versions == "h2" else ""
         if self.certificate:
             chain, key = self.certificate
             tls = f"ssl_certificate {chain}; ssl_certificate_key {key};"
+            listen = " ssl" if self.versions == "http1" else " ssl http2"
+        for folder in ("files", "uploads"):
+            (self.directory / folder).mkdir(exist_ok=True)
         (self.directory / "nginx.conf").write_text(f"""
 daemon off; master_process off; pid nginx.pid; error_log stderr warn; worker_rlimit_nofile 4096;
 events {{ worker_connections 2048; }}
 http {{
-  access_log access.log; default_type text/plain;
+  log_format test '$connection $server_protocol $request_method $uri $status $request_length $body_bytes_sent';
+  access_log access.log test; default_type text/plain;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
   scgi_temp_path scgi; keepalive_timeout {self.keepalive_timeout_s}s; keepalive_requests 1000000;
+  client_max_body_size 0;
   {self.http_lines}
   server {{
-    listen {host}:{self.port}{" ssl http2" if self.certificate else ""} backlog=1024; {tls}
+    listen {host}:{self.port}{listen} backlog=1024; {tls}
     location / {{ return 200 "hello\\n"; }}
+    location /files/ {{ root {self.directory}; }}
+    location /uploads/ {{ root {self.directory}; dav_methods PUT; }}
     {self.server_lines}
   }}
 }}
@@ -159,6 +168,13 @@ http {{
 
     def argv(self):
         return [self.program, "-p", self.directory, "-c", "nginx.conf", "-e", "stderr"]
+
+    def requests(self):
+        """Its log: a dict for each request that has ended."""
+        names = ("connection", "protocol", "method", "uri", "status", "bytes_in", "bytes_out")
+        path = self.directory / "access.log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [dict(zip(names, line.split())) for line in lines]
 
 
 class Redis(Server):
@@ -291,17 +307,28 @@ remote-control:
 
 
 class Haproxy(Server):
-    """A TCP or HTTP proxy before backend ports on the same address."""
+    """A TCP or HTTP proxy before backend ports on the same address.
+
+    With a certificate its front speaks TLS, and with mode "http" HTTP/2 and HTTP/1.1 by ALPN. `backend` are words
+    for each server line: "proto h2" for HTTP/2 to a backend without TLS.
+    """
 
     stop_signal = signal.SIGINT  # at once, not after the last connection
 
-    def __init__(self, backend_ports, mode="tcp", frontend="", **options):
+    def __init__(self, backend_ports, mode="tcp", frontend="", certificate=None, backend="", **options):
         super().__init__(**options)
         self.program = need("haproxy")
         self.backend_ports, self.mode, self.frontend = backend_ports, mode, frontend
+        self.certificate, self.backend = certificate, backend
 
     def prepare(self):
-        backends = "\n".join(f"  server s{n} {self.address}:{port}" for n, port in enumerate(self.backend_ports))
+        backends = "\n".join(f"  server s{n} {self.address}:{port} {self.backend}"
+                             for n, port in enumerate(self.backend_ports))
+        tls = ""
+        if self.certificate:
+            bundle = self.directory / "front.pem"
+            bundle.write_bytes(b"".join(pathlib.Path(part).read_bytes() for part in self.certificate))
+            tls = f" ssl crt {bundle}" + (" alpn h2,http/1.1" if self.mode == "http" else "")
         (self.directory / "haproxy.cfg").write_text(f"""
 global
   maxconn 1000
@@ -311,7 +338,7 @@ defaults
   timeout client 30s
   timeout server 30s
 frontend front
-  bind {self.address}:{self.port}
+  bind {self.address}:{self.port}{tls}
 {self.frontend}
   default_backend back
 backend back
@@ -323,7 +350,11 @@ backend back
 
 
 class Nghttpd(Server):
-    """HTTP/2, over TLS when a certificate is given. GET /index.html answers "hello\\n"."""
+    """HTTP/2, over TLS when a certificate is given. GET /index.html answers "hello\\n".
+
+    Its own flags are the arguments: "-m", 8 for a stream limit, "--echo-upload", "--trailer", "x-a: b". With "-v" its
+    log tells every frame. Files written into its directory are served at once.
+    """
 
     def __init__(self, *arguments, certificate=None, **options):
         super().__init__(**options)
