@@ -37,7 +37,7 @@ Result<std::unique_ptr<Loopback>> Loopback::start(LoopbackOptions options) {
   Result<std::unique_ptr<io::Loop>> loop = io::make_uv_loop();
   if (!loop) return fail(std::move(loop).error());
   self->loop_ = std::move(*loop);
-  self->server_ = std::make_unique<Server>(*self->loop_, std::move(options.script));
+  self->make_server(std::move(options));
   if (self->tls_ != nullptr) {
     self->server_->set_stream_factory(
         [&owner = *self](std::unique_ptr<io::Stream> lower) -> std::unique_ptr<io::Stream> {
@@ -57,6 +57,17 @@ Result<std::unique_ptr<Loopback>> Loopback::start(LoopbackOptions options) {
   return self;
 }
 
+void Loopback::make_server(LoopbackOptions options) {
+  if (!options.http) {
+    server_ = std::make_unique<Server>(*loop_, std::move(options.script));
+    return;
+  }
+  auto server = std::make_unique<HttpServer>(*loop_, std::move(options.http->script));
+  server->set_answer_chooser(std::move(options.http->answers));
+  http_ = server.get();
+  server_ = std::move(server);
+}
+
 Result<void> Loopback::start_tls(const LoopbackOptions& options) {
   Result<std::shared_ptr<tls::Library>> library = tls::Library::process(true);
   if (!library) return fail(std::move(library).error());
@@ -71,10 +82,12 @@ Result<void> Loopback::start_tls(const LoopbackOptions& options) {
                                                .not_before = now - kHourSeconds,
                                                .not_after = now + 24 * kHourSeconds});
   if (!leaf) return fail(std::move(leaf).error());
+  std::vector<std::string> alpn = options.alpn;
+  if (alpn.empty() && options.http) alpn = {"h2", "http/1.1"};
   auto context =
       tls::ServerContext::make(*library, {.certificate_pem = std::move(leaf->certificate_pem),
                                           .key_pem = std::move(leaf->key_pem),
-                                          .alpn = options.alpn});
+                                          .alpn = std::move(alpn)});
   if (!context) return fail(std::move(context).error());
   tls_ = std::move(*context);
   authority_pem_ = (*authority)->certificate_pem();
@@ -116,6 +129,7 @@ void Loopback::run_calls() {
   const std::lock_guard lock(mutex_);
   if (wanted_ == nullptr) return;
   wanted_->server = server_->counts();
+  if (http_ != nullptr) wanted_->http = http_->http_counts();
   if (tls_ != nullptr) {
     const auto resumed = static_cast<uint64_t>(SSL_CTX_sess_hits(tls_->native()));
     wanted_->handshakes_resumed = resumed;

@@ -1,15 +1,18 @@
 // Loopback: a scripted server of the real world on a thread of its own, for the demo and for tests.
 //
 //   Result<std::unique_ptr<Loopback>> origin = Loopback::start({.script = script, .tls = true});
+//   … Loopback::start({.http = LoopbackHttp{}, .tls = true}) …   (the paths of http_script.h)
 //   … (*origin)->port(), (*origin)->authority_pem(), (*origin)->counts() …
 #pragma once
 
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "origin/http_server.h"
 #include "origin/server.h"
 
 namespace conpool::io {
@@ -22,15 +25,23 @@ class ServerContext;
 
 namespace conpool::origin {
 
+// An HTTP origin in place of the scripted one.
+struct LoopbackHttp {
+  HttpScript script;
+  HttpAnswerChooser answers = demo_answer;  // runs on the origin's thread
+};
+
 struct LoopbackOptions {
   Script script;
+  std::optional<LoopbackHttp> http;
   bool tls =
       false;  // with a certificate for "localhost" of an authority made for this server alone
-  std::vector<std::string> alpn;
+  std::vector<std::string> alpn;  // empty with `http`: h2 and http/1.1
 };
 
 struct LoopbackCounts {
   Counts server;
+  HttpCounts http;  // zero without `http`
   uint64_t handshakes_full = 0;
   uint64_t handshakes_resumed = 0;
 };
@@ -61,11 +72,13 @@ class Loopback {
   Loopback() = default;
   Result<void> start_tls(const LoopbackOptions& options);
   Result<void> listen();
+  void make_server(LoopbackOptions options);
   void run_calls();
 
   std::unique_ptr<io::Loop> loop_;
   std::shared_ptr<tls::ServerContext> tls_;
-  std::unique_ptr<Server> server_;
+  std::unique_ptr<Acceptor> server_;
+  HttpServer* http_ = nullptr;  // `server_`, where it is one
   std::unique_ptr<io::LoopThread> thread_;
   uint16_t port_ = 0;
   std::vector<std::string> addresses_;

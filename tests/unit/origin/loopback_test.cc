@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -69,6 +70,67 @@ TEST(Loopback, OneThatSpeaksNoTlsIsCountedAsFailed) {
   EXPECT_EQ(counts.server.accepted, 1u);
   EXPECT_EQ(counts.server.peer_failed, 1u);
   EXPECT_EQ(counts.handshakes_full + counts.handshakes_resumed, 0u);
+}
+
+TEST(Loopback, ServesHttp) {
+  auto origin = Loopback::start({.http = LoopbackHttp{}});
+  ASSERT_TRUE(origin) << origin.error().detail;
+  const std::string answer =
+      "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/octet-stream\r\n\r\n" +
+      pattern(0, 2);
+  EXPECT_EQ(
+      ask((*origin)->port(), "GET /bytes/2 HTTP/1.1\r\nHost: localhost\r\n\r\n", answer.size()),
+      answer);
+  const LoopbackCounts counts = (*origin)->counts();
+  EXPECT_EQ(counts.server.requests, 1u);
+  EXPECT_EQ(counts.http.http1_requests, 1u);
+}
+
+// What the origin picks of this offer (in ALPN's form), and how its first frame begins.
+std::string agree(uint16_t port, const std::string& offer, const std::string& hello) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::string said = "nothing";
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL* ssl = SSL_new(context);
+  SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(offer.data()),
+                      static_cast<unsigned>(offer.size()));
+  SSL_set_fd(ssl, fd);
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+      SSL_connect(ssl) == 1) {
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(ssl, &name, &size);
+    said = size == 0 ? "" : std::string(reinterpret_cast<const char*>(name), size);
+    SSL_write(ssl, hello.data(), static_cast<int>(hello.size()));
+    char buffer[12];
+    const int got = SSL_read(ssl, buffer, sizeof buffer);
+    said += " " + std::string(buffer, got > 0 ? static_cast<size_t>(got) : 0);
+  }
+  SSL_free(ssl);
+  SSL_CTX_free(context);
+  close(fd);
+  return said;
+}
+
+TEST(Loopback, ServesBothVersionsOfHttpOverTls) {
+  auto origin = Loopback::start({.http = LoopbackHttp{}, .tls = true});
+  ASSERT_TRUE(origin) << origin.error().detail;
+  const uint16_t port = (*origin)->port();
+  const std::string request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  EXPECT_EQ(agree(port, "\x08http/1.1", request), "http/1.1 HTTP/1.1 200");
+  EXPECT_EQ(agree(port, "", request), " HTTP/1.1 200");
+  // SETTINGS of one value: MAX_CONCURRENT_STREAMS.
+  const std::string settings("\0\0\x06\x04\0\0\0\0\0\0\x03\0", 12);
+  EXPECT_EQ(agree(port, "\x02h2\x08http/1.1", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            "h2 " + settings);
+  const LoopbackCounts counts = (*origin)->counts();
+  EXPECT_EQ(counts.http.http1_connections, 2u);
+  EXPECT_EQ(counts.http.http2_connections, 1u);
+  EXPECT_EQ(counts.http.requests, 2u);
 }
 
 TEST(Loopback, EndsWithConnectionsOpen) {
