@@ -1,0 +1,187 @@
+// Bytes nobody asked for, in every timing: none of them meets a later request.
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+#include "unit/http1/session_rig.h"
+
+namespace conpool::http1 {
+namespace {
+
+constexpr std::string_view kPoison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+
+// The responses a poison can follow, and the method that asks for them.
+struct Carrier {
+  const char* method;
+  std::string response;
+};
+const std::vector<Carrier>& carriers() {
+  static const std::vector<Carrier> all = {
+      {"GET", std::string(kOk)},
+      {"GET", std::string(kNoContent)},
+      {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n"},
+      {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"},
+      {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"},
+      {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n"},
+      {"GET", "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"},
+  };
+  return all;
+}
+
+TEST(Unsolicited, InTheSegmentOfTheResponse) {
+  for (const Carrier& carrier : carriers()) {
+    for (const std::string_view extra :
+         {std::string_view("x"), std::string_view("\r\n"), kPoison}) {
+      SCOPED_TRACE(carrier.response);
+      Rig rig;
+      rig.begin(carrier.method);
+      rig.data(carrier.response + std::string(extra));
+      EXPECT_EQ(end_text(rig.handler->end), "OK maybe-processed broken");
+      EXPECT_EQ(rig.handler->body.find("poison"), std::string::npos);
+      EXPECT_EQ(rig.session->peek(), io::Peek::Failed);
+      EXPECT_FALSE(rig.data(kPoison));
+    }
+  }
+}
+
+TEST(Unsolicited, InTheNextRecordOfTheSameTurn) {
+  for (const Carrier& carrier : carriers()) {
+    Rig rig;
+    rig.begin(carrier.method);
+    rig.data(carrier.response);
+    EXPECT_EQ(end_text(rig.handler->end), "OK maybe-processed reusable");
+    rig.data("x");
+    EXPECT_EQ(rig.pool->log, "dead ");
+    EXPECT_EQ(rig.pool->why.status, Status::E_UNSOLICITED);
+    EXPECT_TRUE(rig.wire->closed && rig.wire->aborted);
+    EXPECT_EQ(rig.session->peek(), io::Peek::Failed);
+  }
+}
+
+TEST(Unsolicited, SomeTimeLater) {
+  Rig rig;
+  rig.begin();
+  rig.data(kOk);
+  rig.wait(50 * kMillisecond);
+  EXPECT_TRUE(rig.idle());
+  rig.data(kPoison);
+  EXPECT_EQ(rig.pool->why.status, Status::E_UNSOLICITED);
+  EXPECT_EQ(rig.session->bytes_in(), kOk.size());  // those of leases
+}
+
+TEST(Unsolicited, BeforeTheFirstRequest) {
+  Rig rig;
+  rig.data("220 welcome\r\n");
+  EXPECT_EQ(rig.pool->why.status, Status::E_UNSOLICITED);
+}
+
+TEST(Unsolicited, WaitingWhenTheConnectionIsTaken) {
+  for (const io::Peek seen : {io::Peek::Data, io::Peek::Eof, io::Peek::Failed}) {
+    Rig rig;
+    rig.begin();
+    rig.data(kOk);
+    rig.wire->peek = seen;
+    EXPECT_EQ(rig.session->peek(), seen);
+  }
+}
+
+TEST(Unsolicited, BetweenTheBeginningAndTheFirstByteSent) {
+  for (const bool blocked : {false, true}) {
+    Rig rig;
+    rig.begin();
+    rig.data(kOk);
+    rig.wire->room = blocked ? 0 : SIZE_MAX;
+    rig.start();
+    if (blocked) rig.turn();
+    rig.data(kPoison);
+    EXPECT_EQ(end_text(rig.handler->end), "E_UNSOLICITED send never-sent broken");
+    EXPECT_EQ(rig.handler->log, "done ");
+    rig.turn();
+    EXPECT_EQ(rig.handler->body, "");
+    EXPECT_EQ(rig.request().find("GET", 1), std::string::npos);
+  }
+}
+
+TEST(Unsolicited, WhenTheNextExchangeBeganInTheLastsEnd) {
+  Rig rig;
+  rig.start();
+  Handler second(rig.inside);
+  rig.handler->on_event = [&](std::string_view what) {
+    if (what == "done") rig.session->begin(rig.head, nullptr, second, {});
+  };
+  rig.turn();
+  rig.data(kOk);
+  rig.data(kPoison);
+  EXPECT_EQ(end_text(second.end), "E_UNSOLICITED send never-sent broken");
+  EXPECT_EQ(second.log, "done ");
+}
+
+TEST(Unsolicited, AnEndOrAFailureWhileIdle) {
+  Rig rig;
+  rig.begin();
+  rig.data(kOk);
+  rig.eof();
+  EXPECT_EQ(rig.pool->why.status, Status::E_CONNECTION_CLOSED);
+  EXPECT_FALSE(rig.wire->aborted);
+  rig.open();
+  rig.failed({.status = Status::E_CONNECTION_RESET, .os_error = 104});
+  EXPECT_EQ(rig.pool->why.status, Status::E_CONNECTION_RESET);
+  EXPECT_EQ(rig.pool->why.os_error, 104);
+}
+
+// Ten thousand poisonings in a seeded order of timings and carriers: each request is answered by
+// its own response, or proven never sent.
+TEST(Unsolicited, TenThousandTimes) {
+  Rig rig;
+  Rng rng(20260101);
+  uint64_t poisonings = 0;
+  uint64_t answered = 0;
+  uint64_t reopened = 0;
+  const auto below = [&rng](size_t bound) { return rng.up_to(bound - 1); };
+  const auto fresh = [&rig, &reopened] {
+    rig.open();
+    ++reopened;
+  };
+  while (poisonings < 10'000) {
+    // What the pool does: an idle connection that shows anything is not taken.
+    if (!rig.idle()) fresh();
+    const Carrier& carrier = carriers()[below(carriers().size())];
+    const uint64_t timing = below(6);
+    const std::string poison(kPoison.substr(0, 1 + below(kPoison.size())));
+    ++poisonings;
+    if (timing == 5) {  // before the first byte of the request
+      rig.start(carrier.method);
+      rig.data(poison);
+      ASSERT_EQ(end_text(rig.handler->end), "E_UNSOLICITED send never-sent broken");
+      rig.turn();
+      continue;
+    }
+    rig.begin(carrier.method);
+    if (timing == 0) {  // in one piece with the response
+      rig.data(carrier.response + poison);
+    } else if (timing == 1) {  // and that piece cut somewhere
+      const std::string all = carrier.response + poison;
+      const size_t cut = 1 + below(all.size() - 1);
+      rig.data(all.substr(0, cut));
+      rig.data(all.substr(cut));
+    } else {
+      rig.data(carrier.response);
+      if (timing == 2) rig.data(poison);
+      if (timing == 3) {
+        rig.wait(static_cast<Nanos>(below(100)) * kMillisecond);
+        rig.data(poison);
+      }
+      if (timing == 4) rig.wire->peek = io::Peek::Data;  // there, and not yet read
+    }
+    ASSERT_TRUE(rig.handler->done);
+    ASSERT_EQ(rig.handler->end.failure.status, Status::OK);
+    ASSERT_TRUE(rig.handler->body.empty() || rig.handler->body == "ok") << rig.handler->body;
+    ++answered;
+    ASSERT_FALSE(rig.idle());
+  }
+  EXPECT_EQ(poisonings, 10'000u);
+  EXPECT_GT(answered, 7'000u);
+  EXPECT_GE(reopened, 9'999u);
+}
+
+}  // namespace
+}  // namespace conpool::http1
