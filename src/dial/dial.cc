@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cassert>
 
+#include "h2/session.h"
+#include "http1/session.h"
+#include "raw/session.h"
 #include "tls/postgres_hop.h"
 
 namespace conpool::dial {
@@ -469,6 +472,7 @@ Result<std::unique_ptr<io::Stream>> Dial::wrap_tls(std::unique_ptr<io::Stream> l
   config.name = target_.tls_name;
   config.ticket_key = target_.ticket_key;
   config.sessions = environment_.tickets;
+  config.alpn = alpn_offer();
   if (static_cast<StartTls>(options_.values.tls_starttls) == StartTls::Postgres) {
     config.hop = std::make_unique<tls::PostgresHop>();
   }
@@ -491,11 +495,58 @@ std::vector<Attempt> Dial::ledger() const {
   return all;
 }
 
+// What to offer for HTTP; empty: what tls.alpn says.
+std::vector<std::string> Dial::alpn_offer() const {
+  if (!target_.http) return {};
+  const auto choice = static_cast<HttpChoice>(options_.values.http_version);
+  if (choice == HttpChoice::H2) return {"h2"};
+  if (choice == HttpChoice::Http1 || options_.http1_only) return {"http/1.1"};
+  return {"h2", "http/1.1"};
+}
+
+// The protocol that both sides mean: the peer's choice over TLS, ours over plaintext (RFC 9113
+// section 3.3).
+Result<Protocol> Dial::protocol_of(const std::string& alpn) const {
+  if (!target_.http) return Protocol::Raw;
+  const bool h2_only = static_cast<HttpChoice>(options_.values.http_version) == HttpChoice::H2;
+  if (!target_.uses_tls) return h2_only ? Protocol::Http2 : Protocol::Http1;
+  if (alpn == "h2") return Protocol::Http2;
+  if (!h2_only) return Protocol::Http1;
+  return conpool::fail(Status::E_TLS_ALPN, "http.version = h2, and the peer did not agree to it");
+}
+
+std::unique_ptr<session::Session> Dial::make_session(Protocol protocol, Running& winner,
+                                                     Nanos rtt) {
+  io::Loop& loop = environment_.loop;
+  const std::string at = attempt_target(winner.address());
+  switch (protocol) {
+    case Protocol::Http1:
+      return std::make_unique<http1::Session>(loop, winner.take_stream(), options_.values,
+                                              http1::Place{at, target_.text});
+    case Protocol::Http2: {
+      h2::Remembered remembered;
+      if (options_.stream_limit > 0) remembered.stream_limit = options_.stream_limit;
+      remembered.rtt = rtt;
+      return std::make_unique<h2::Session>(loop, winner.take_stream(), options_.values,
+                                           h2::Place{at, target_.text}, remembered);
+    }
+    case Protocol::Raw:
+      break;
+  }
+  return std::make_unique<raw::Session>(
+      loop, winner.take_stream(), environment_.pinned, raw::Place{at, target_.text},
+      raw::Question{options_.values.check_send, options_.values.check_expect,
+                    options_.values.check_timeout});
+}
+
 void Dial::finish(Running& winner) {
+  const racer::Race::AttemptRecord& record = race_.attempt(winner.id());
+  const Result<Protocol> protocol =
+      protocol_of(winner.tls() == nullptr ? std::string() : winner.tls()->tls_facts().alpn);
+  if (!protocol) return fail(protocol.error(), Phase::Tls, &record.candidate.address);
   ended_ = true;
   dial_timer_.cancel();
   tls_timer_.cancel();
-  const racer::Race::AttemptRecord& record = race_.attempt(winner.id());
   Established established;
   established.address = winner.address();
   established.attempts = ledger();
@@ -511,9 +562,8 @@ void Dial::finish(Running& winner) {
   }
   timing_.total = now() - started_;
   established.timing = timing_;
-  established.session =
-      std::make_unique<raw::Session>(environment_.loop, winner.take_stream(), environment_.pinned,
-                                     raw::Place{attempt_target(winner.address()), target_.text});
+  established.protocol = *protocol;
+  established.session = make_session(*protocol, winner, record.rtt);
   owner_.dialed(std::move(established));
 }
 

@@ -19,15 +19,17 @@
 #include "io/loop.h"
 #include "observe/events.h"
 #include "racer/race.h"
-#include "raw/session.h"
+#include "raw/chunk.h"
 #include "resolver/resolver.h"
+#include "session/session.h"
 #include "tls/client_stream.h"
 
 namespace conpool::dial {
 
 // What is dialed: the parts of an endpoint that a dial needs. Outlives the dial.
 struct Target {
-  Host host;  // empty name and no literal for a list of addresses or a unix path
+  bool http = false;  // speaks HTTP, in the version that ALPN and http.version say
+  Host host;          // empty name and no literal for a list of addresses or a unix path
   std::vector<uint16_t> ports;
   std::vector<SocketAddress> addresses;  // the caller's own list, or the unix path
   std::string text;                      // "localhost:8088": how texts name it
@@ -53,8 +55,11 @@ struct Timing {
   Nanos total = 0;
 };
 
+enum class Protocol : uint8_t { Raw, Http1, Http2 };
+
 struct Established {
-  std::unique_ptr<raw::Session> session;
+  std::unique_ptr<session::Session> session;  // of the class that `protocol` tells
+  Protocol protocol = Protocol::Raw;
   SocketAddress address;
   std::optional<tls::TlsFacts> tls;
   std::vector<Attempt> attempts;  // lookups and attempts, in the order of their start
@@ -88,6 +93,8 @@ struct Options {
   bool lookup = true;       // false: candidates() is complete already
   bool v6_demoted = false;  // IPv6 lost to IPv4 several times in a row on this network
   std::shared_ptr<tls::Context> context;  // for TLS
+  bool http1_only = false;                // the server is known to want HTTP/1.1
+  uint32_t stream_limit = 0;              // of HTTP/2, as remembered; 0 = not known
 };
 
 class Dial final : private resolver::LookupHandler {
@@ -123,6 +130,9 @@ class Dial final : private resolver::LookupHandler {
   bool won(racer::AttemptId id);
   void lost();
   void finish(Running& winner);
+  std::vector<std::string> alpn_offer() const;
+  Result<Protocol> protocol_of(const std::string& alpn) const;
+  std::unique_ptr<session::Session> make_session(Protocol protocol, Running& winner, Nanos rtt);
   void fail(const Failure& cause, Phase phase, const SocketAddress* address);
 
   // --- events of the attempts

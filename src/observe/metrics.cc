@@ -38,10 +38,6 @@ void tell_histogram(const Histogram& histogram, Tell tell) {
   tell("max_ns", histogram.max());
 }
 
-bool shown(MetricScope narrowest, const MetricNode& node) {
-  return node.scope <= narrowest;
-}
-
 // "{endpoint=\"…\",address=\"…\"}": the path from the pool to a node.
 void append_label(std::string* out, std::string_view name, std::string_view value) {
   if (!out->empty()) out->push_back(',');
@@ -72,7 +68,7 @@ void append_text_node(std::string* out, const MetricNode& node, std::string labe
     out->push_back('\n');
   }
   for (size_t i = 0; node.has_figures && i < kCounterCount; ++i) {
-    if (!shown(kCounterTable[i].scope, node)) continue;
+    if (!is_told(node, i)) continue;
     append_name(out, node, kCounterTable[i].name, labels);
     append_int(out, node.values[i]);
     out->push_back('\n');
@@ -144,7 +140,7 @@ void append_json_node(std::string* out, const MetricNode& node) {
     append_key(out, "figures");
     out->push_back('{');
     for (size_t i = 0; i < kCounterCount; ++i) {
-      if (!shown(kCounterTable[i].scope, node)) continue;
+      if (!is_told(node, i)) continue;
       append_key(out, kCounterTable[i].name);
       append_int(out, node.values[i]);
     }
@@ -159,6 +155,17 @@ void append_json_node(std::string* out, const MetricNode& node) {
 }
 
 }  // namespace
+
+bool is_told(const MetricNode& node, size_t counter) {
+  const CounterInfo& info = kCounterTable[counter];
+  if (node.scope > info.scope) return false;
+  const auto used = [&node](Counter opened) {
+    return node.values[static_cast<size_t>(opened)] > 0;
+  };
+  if (info.name.starts_with("http1.")) return used(Counter::Http1Opened);
+  if (info.name.starts_with("h2.")) return used(Counter::H2Opened);
+  return true;
+}
 
 std::string metrics_text(const MetricNode& root) {
   std::string out;

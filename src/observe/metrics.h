@@ -40,6 +40,10 @@ struct MetricNode {
   std::vector<MetricNode> children;  // of a narrower scope
 };
 
+// Whether the node tells this row of counters.def: its scope shows it, and its protocol was used
+// there. Figures of a protocol that was never used are absent, not zero.
+bool is_told(const MetricNode& node, size_t counter);
+
 // "pool.connections.open=3" and "endpoint.connections.open{endpoint=\"tcp://h:1\"}=3", a line each.
 std::string metrics_text(const MetricNode& root);
 // {"pool":{"label":"","facts":{…},"figures":{"connections.open":3,…},"histograms":{…},

@@ -79,7 +79,7 @@ void append_counter_family(std::string* out, const std::vector<Series>& all, Met
   const bool grows = info.kind == CounterKind::COUNTER;
   bool any = false;
   for (const Series& series : all) {
-    if (series.node->scope != scope) continue;
+    if (series.node->scope != scope || !is_told(*series.node, index)) continue;
     if (!any) {
       append_header(out, family, grows ? "counter" : "gauge",
                     info.unit == Unit::BYTES ? "bytes" : "", info.help);

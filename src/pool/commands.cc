@@ -31,7 +31,7 @@ void on_session(ops::Op& op, Function&& function) noexcept {
     Connection* connection = lease->connection();
     if (connection == nullptr)
       return finish_with(op, Status::E_CLOSED, "connected to " + lease->facts().endpoint);
-    function(connection->session());
+    function(connection->raw());
   });
 }
 
@@ -47,7 +47,19 @@ void run_acquire(ops::Op& op) {
     }
     Result<Endpoint*> endpoint = core.endpoint(target->spec);
     if (!endpoint) return ops::finish_failed(op, make_error(endpoint.error(), Phase::Queue));
-    (*endpoint)->acquire(op, target->lease, op.arguments().overrides);
+    target->lease->acquire(**endpoint, op, op.arguments().overrides);
+  });
+}
+
+void run_preconnect(ops::Op& op) {
+  guarded(op, [&op] {
+    const auto target = std::static_pointer_cast<PreconnectTarget>(op.arguments().target);
+    Core& core = target->core;
+    if (core.ended() || core.closed())
+      return finish_with(op, Status::E_CLOSED, "connecting to " + target->spec->target.text);
+    Result<Endpoint*> endpoint = core.endpoint(target->spec);
+    if (!endpoint) return ops::finish_failed(op, make_error(endpoint.error(), Phase::Queue));
+    (*endpoint)->preconnect(op, static_cast<uint32_t>(op.arguments().number));
   });
 }
 

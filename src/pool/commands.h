@@ -15,6 +15,13 @@ struct AcquireTarget {
 };
 void run_acquire(ops::Op& op);
 
+// A preconnect: number = connections wanted.
+struct PreconnectTarget {
+  Core& core;
+  std::shared_ptr<const EndpointSpec> spec;
+};
+void run_preconnect(ops::Op& op);
+
 // Reads and writes: target = the Lease; data, size and number as named.
 void run_read(ops::Op& op);  // number: most bytes
 void run_write(ops::Op& op);

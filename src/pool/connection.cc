@@ -1,6 +1,8 @@
 // A session in its endpoint's accounts.
 #include "pool/connection.h"
 
+#include <cassert>
+
 #include "pool/endpoint.h"
 
 namespace conpool::pool {
@@ -12,12 +14,14 @@ Connection::Connection(Endpoint& endpoint, uint64_t id, dial::Established establ
     : endpoint_(endpoint),
       id_(id),
       address_(established.address),
+      protocol_(established.protocol),
       session_(std::move(established.session)),
       figures_(figures) {
   auto facts = std::make_shared<ConnectionFacts>();
   facts->id = id;
   facts->endpoint = endpoint.spec().name;
   facts->address = address_.text();
+  facts->protocol = protocol_;
   facts->local = session_->facts().local;
   facts->opened = endpoint.now();
   facts->rtt = established.rtt;
@@ -27,28 +31,48 @@ Connection::Connection(Endpoint& endpoint, uint64_t id, dial::Established establ
   facts_ = std::move(facts);
 }
 
-void Connection::begin_lease(Lease& lease, Nanos stall_timeout) {
-  lease_ = &lease;
-  session_->idle(false);
-  session_->begin_lease(stall_timeout);
+raw::Session& Connection::raw() {
+  assert(protocol_ == dial::Protocol::Raw);
+  return static_cast<raw::Session&>(*session_);
+}
+
+session::HttpSession& Connection::http() {
+  assert(protocol_ != dial::Protocol::Raw);
+  return static_cast<session::HttpSession&>(*session_);
+}
+
+bool Connection::usable() {
+  const io::Peek seen = session_->peek();
+  if (seen == io::Peek::Quiet) return true;
+  return seen == io::Peek::Data && (uses == 0 || protocol_ == dial::Protocol::Http2);
+}
+
+void Connection::begin_lease(Waiter& waiter) {
+  if (!leased()) session_->idle(false);
+  holders_.push_back(waiter);
+  if (protocol_ == dial::Protocol::Raw) raw().begin_lease(waiter.values->stall_timeout);
   figures_.add(Counter::LeasesGranted);
   figures_.add(Counter::LeasesActive);
   if (uses > 1) figures_.add(Counter::LeasesReused);
+  if (protocol_ == dial::Protocol::Http2) {
+    figures_.add(Counter::StreamsTotal);
+    figures_.add(Counter::StreamsActive);
+  }
 }
 
-void Connection::end_lease(Lease& lease, bool reusable) {
-  lease.detach();
-  lease_ = nullptr;
-  const bool good = session_->end_lease(reusable) == session::LeaseEnd::Reusable;
+void Connection::end_lease(Waiter& waiter, session::LeaseEnd how) {
+  waiter.ListNode<HolderTag>::unlink();
   count_bytes();
   figures_.sub(Counter::LeasesActive);
+  if (protocol_ == dial::Protocol::Http2) figures_.sub(Counter::StreamsActive);
+  const bool good = how != session::LeaseEnd::Broken;
   figures_.add(good ? Counter::LeasesReturned : Counter::LeasesBroken);
-  if (good) session_->idle(true);
-  endpoint_.lease_ended(*this, good, lease.granted_at());
+  if (good && !leased()) session_->idle(true);
+  endpoint_.lease_ended(*this, good, waiter);
 }
 
 Result<raw::Lent> Connection::lend(bool blocking) {
-  Result<raw::Lent> lent = session_->lend(blocking);
+  Result<raw::Lent> lent = raw().lend(blocking);
   if (lent) endpoint_.emit(observe::EventKind::ConnectionLent, *this);
   return lent;
 }
@@ -63,8 +87,12 @@ void Connection::count_bytes() {
 void Connection::close(bool abort) {
   session_->close(abort);
   count_bytes();
-  if (lease_ != nullptr) figures_.sub(Counter::LeasesActive);
-  if (Lease* lease = std::exchange(lease_, nullptr)) lease->detach();
+  while (Waiter* holder = holders_.front()) {
+    holder->ListNode<HolderTag>::unlink();
+    figures_.sub(Counter::LeasesActive);
+    if (protocol_ == dial::Protocol::Http2) figures_.sub(Counter::StreamsActive);
+    holder->detached();
+  }
 }
 
 void Connection::on_capacity(session::Capacity capacity_now) {
@@ -72,6 +100,9 @@ void Connection::on_capacity(session::Capacity capacity_now) {
 }
 void Connection::on_hold(bool held_now) {
   endpoint_.hold_changed(*this, held_now);
+}
+void Connection::on_idle_limit(Nanos limit) {
+  endpoint_.idle_limit_told(*this, limit);
 }
 void Connection::on_drain(const Failure&) {
   endpoint_.connection_drains(*this);

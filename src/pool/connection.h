@@ -4,8 +4,10 @@
 #include <memory>
 
 #include "observe/counters.h"
-#include "pool/lease.h"
+#include "pool/facts.h"
+#include "pool/waiter.h"
 #include "raw/session.h"
+#include "session/http.h"
 
 namespace conpool::pool {
 
@@ -18,27 +20,31 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
 
   uint64_t id() const { return id_; }
   const SocketAddress& address() const { return address_; }
-  raw::Session& session() { return *session_; }
+  dial::Protocol protocol() const { return protocol_; }
+  session::Session& session() { return *session_; }
+  // Of the protocol that was dialed.
+  raw::Session& raw();
+  session::HttpSession& http();
   observe::Metrics& figures() { return figures_; }
   const std::shared_ptr<const ConnectionFacts>& facts() const { return facts_; }
   // Whether it is fit to be lent, by what the transport sees of the peer. Bytes that wait before
-  // the first lease belong to it: a greeting, or TLS tickets, which look the same from below.
-  bool usable() {
-    const io::Peek seen = session_->peek();
-    return seen == io::Peek::Quiet || (seen == io::Peek::Data && uses == 0);
-  }
+  // the first lease belong to it: a greeting, or TLS tickets, which look the same from below. An
+  // HTTP/2 peer may send frames at any time.
+  bool usable();
 
   void start() { session_->start(*this); }
-  void begin_lease(Lease& lease, Nanos stall_timeout);
-  void end_lease(Lease& lease, bool reusable);
+  void begin_lease(Waiter& waiter);
+  // The waiter's place is free again, or gone.
+  void end_lease(Waiter& waiter, session::LeaseEnd how);
   Result<raw::Lent> lend(bool blocking);
-  Lease* lease() const { return lease_; }
+  bool leased() const { return !holders_.empty(); }
   // Ends what runs on it and closes the transport.
   void close(bool abort);
 
  private:
   void on_capacity(session::Capacity capacity) override;
   void on_hold(bool held) override;
+  void on_idle_limit(Nanos limit) override;
   void on_drain(const Failure& why) override;
   void on_dead(const Failure& why) override;
   void count_bytes();
@@ -46,10 +52,11 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   Endpoint& endpoint_;
   const uint64_t id_;
   const SocketAddress address_;
-  std::unique_ptr<raw::Session> session_;
+  const dial::Protocol protocol_;
+  std::unique_ptr<session::Session> session_;
   observe::Metrics& figures_;
   std::shared_ptr<const ConnectionFacts> facts_;
-  Lease* lease_ = nullptr;
+  List<Waiter, HolderTag> holders_;
   uint64_t counted_in_ = 0;
   uint64_t counted_out_ = 0;
 };

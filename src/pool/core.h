@@ -83,6 +83,7 @@ class Core final : public ops::Port, public ops::Drive {
   resolver::AddressOrder& address_order() { return *address_order_; }
   ApplicationResolver& application() { return *application_; }
   const dial::Environment& dial_environment() { return *dial_environment_; }
+  const std::shared_ptr<raw::PinnedBytes>& pinned() { return pinned_; }
   Result<std::shared_ptr<tls::Context>> tls_context(const Settings& settings);
   uint64_t next_connection_id() { return next_connection_++; }
   // The endpoint of the spec's key; made at the first use.

@@ -54,6 +54,10 @@ void DialRun::try_begin() {
   dial::Options options;
   options.values = *values_;
   options.lookup = endpoint_.needs_lookup();
+  using Known = ProtocolMemory::Known;
+  const ProtocolMemory& memory = endpoint_.memory();
+  options.http1_only = memory.known(endpoint_.now()) == Known::NeedsHttp1;
+  options.stream_limit = memory.stream_limit(endpoint_.now());
   options.v6_demoted = endpoint_.balancer().v6_demoted(endpoint_.now());
   if (endpoint_.spec().target.uses_tls) {
     Result<std::shared_ptr<tls::Context>> context = endpoint_.tls_context();

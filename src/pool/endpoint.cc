@@ -43,7 +43,8 @@ Endpoint::Endpoint(Core& core, uint64_t id, std::shared_ptr<const EndpointSpec> 
       events_(core.events().with_endpoint(id)),
       figures_(observe::MetricScope::ENDPOINT, &core.figures()),
       balancer_(policy::balancer_options(values()), core.rng().next()),
-      machine_(machine_limits(values()), *this, core.rng().next()) {
+      machine_(machine_limits(values()), *this, core.rng().next()),
+      memory_(values().http_memory) {
   timer_.set_callback([this] {
     machine_.on_timer(now());
     run_actions();
@@ -112,6 +113,7 @@ void Endpoint::forget_old_network() {
 void Endpoint::dispatch() {
   forget_old_network();
   retry_paced();
+  forecast();
   machine_.dispatch(now());
   run_actions();
   arm_timer();
@@ -148,10 +150,10 @@ void Endpoint::run_actions() {
     const Action action = actions[i];
     switch (action.kind) {
       case Action::Kind::Grant:
-        grant(static_cast<Lease&>(*action.waiter), static_cast<Connection&>(*action.connection));
+        grant(static_cast<Waiter&>(*action.waiter), static_cast<Connection&>(*action.connection));
         break;
       case Action::Kind::StartDial:
-        start_dial(action.dial, static_cast<Lease*>(action.waiter));
+        start_dial(action.dial, static_cast<Waiter*>(action.waiter));
         break;
       case Action::Kind::AbortDials:
         while (!runs_.empty())
@@ -168,7 +170,8 @@ void Endpoint::run_actions() {
         start_check(static_cast<Connection&>(*action.connection));
         break;
       case Action::Kind::FailWaiter:
-        fail_waiter(static_cast<Lease&>(*action.waiter), action.status, action.dial);
+        if (action.waiter != nullptr)
+          fail_waiter(static_cast<Waiter&>(*action.waiter), action.status, action.dial);
         break;
       case Action::Kind::Close:
         close_connection(static_cast<Connection&>(*action.connection), action.reason);
@@ -183,64 +186,69 @@ void Endpoint::run_actions() {
 // --- waiters
 // ---------------------------------------------------------------------------------------
 
-void Endpoint::acquire(ops::Op& op, std::shared_ptr<Lease> lease,
-                       std::shared_ptr<const Values> overrides) {
-  const Values& v = *overrides;
+void Endpoint::wait(Waiter& waiter) {
+  const Values& v = *waiter.values;
   const Time start = now();
-  lease->queue_deadline = deadline_after(start, v.queue_timeout);
-  lease->dial_deadline = deadline_after(start, v.dial_timeout);
+  waiter.queue_deadline = deadline_after(start, v.queue_timeout);
+  waiter.dial_deadline = deadline_after(start, v.dial_timeout);
   for (int64_t i = 0; i < v.connect_retries; ++i) {
     // Its own dial may take all its rounds; the waiter stays with it.
-    lease->dial_deadline =
-        deadline_after(lease->dial_deadline, v.dial_timeout + v.connect_retry_delay_max);
+    waiter.dial_deadline =
+        deadline_after(waiter.dial_deadline, v.dial_timeout + v.connect_retry_delay_max);
   }
-  lease->total_deadline = v.total_timeout == 0 ? kNever : deadline_after(start, v.total_timeout);
-  lease->wait_in(*this, op, std::move(overrides));
-  if (op.cancel_requested()) {
-    ops::finish_failed(*lease->end_wait(), error_for(Status::E_CANCELLED, *lease));
-    return;
+  waiter.total_deadline = v.total_timeout == 0 ? kNever : deadline_after(start, v.total_timeout);
+  enter_line(waiter, false);
+}
+
+void Endpoint::wait_again(Waiter& waiter) {
+  const Values& v = *waiter.values;
+  waiter.queue_deadline = deadline_after(now(), v.queue_timeout);
+  waiter.dial_deadline = deadline_after(now(), v.dial_timeout);
+  enter_line(waiter, true);
+}
+
+void Endpoint::enter_line(Waiter& waiter, bool again) {
+  if (again) {
+    machine_.requeue(waiter, now());
+  } else {
+    machine_.add_waiter(waiter, now());
   }
-  machine_.add_waiter(*lease, start);
-  if (lease->op() != nullptr && lease->ListNode<WaiterTag>::linked()) {
+  if (waiter.ListNode<WaiterTag>::linked() && events_.wants(EventKind::WaiterQueued)) {
     events_.emit({.kind = EventKind::WaiterQueued,
-                  .time = start,
-                  .op = op.id(),
+                  .time = now(),
+                  .op = waiter.op_id,
                   .first = machine_.counts().waiters});
   }
-  run_actions();
   touch();
 }
 
-void Endpoint::cancel_waiter(Lease& lease, Status reason) {
-  machine_.remove_waiter(lease);
+void Endpoint::leave(Waiter& waiter, Status reason) {
+  machine_.remove_waiter(waiter);
   figures_.add(Counter::WaitersCancelled);
   events_.emit({.kind = EventKind::WaiterCancelled,
                 .time = now(),
-                .op = lease.op()->id(),
+                .op = waiter.op_id,
                 .status = reason,
-                .first = now() - lease.arrived});
-  const ErrorPtr error = error_for(reason, lease);
-  ops::finish_failed(*lease.end_wait(), error);
+                .first = now() - waiter.arrived});
   touch();
 }
 
-void Endpoint::grant(Lease& lease, Connection& connection) {
-  const std::shared_ptr<Lease> keep = lease.shared_from_this();
-  const Nanos waited = now() - lease.arrived;
-  connection.begin_lease(lease, lease.values()->stall_timeout);
-  lease.granted(connection, now());
+void Endpoint::grant(Waiter& waiter, Connection& connection) {
+  const Nanos waited = now() - waiter.arrived;
+  connection.begin_lease(waiter);
   figures_.record(HistogramId::QueueWait, waited);
-  ops::Op* op = lease.end_wait();
-  events_.emit({.kind = EventKind::ConnectionLeased,
-                .time = now(),
-                .connection = connection.id(),
-                .op = op->id(),
-                .first = static_cast<int64_t>(connection.uses),
-                .second = waited});
-  op->finish(Status::OK, &lease, connection.uses > 1 ? 1 : 0);
+  if (events_.wants(EventKind::ConnectionLeased)) {
+    events_.emit({.kind = EventKind::ConnectionLeased,
+                  .time = now(),
+                  .connection = connection.id(),
+                  .op = waiter.op_id,
+                  .first = static_cast<int64_t>(connection.uses),
+                  .second = waited});
+  }
+  waiter.granted(connection, connection.uses > 1);
 }
 
-ErrorPtr Endpoint::error_for(Status status, const Lease& lease) {
+ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {
   auto error = std::make_shared<Error>();
   error->cause.status = status;
   error->phase = Phase::Queue;
@@ -254,7 +262,7 @@ ErrorPtr Endpoint::error_for(Status status, const Lease& lease) {
     case Status::E_TIMEOUT:
     case Status::E_DIAL_TIMEOUT: {
       const MachineCounts& counts = machine_.counts();
-      error->cause.detail = "waited " + duration_text(now() - lease.arrived) + " (" +
+      error->cause.detail = "waited " + duration_text(now() - waiter.arrived) + " (" +
                             std::to_string(counts.open()) + " open, " +
                             std::to_string(counts.dialing) + " dialing, limit " +
                             std::to_string(values().endpoint_max_connections) + ")";
@@ -274,19 +282,19 @@ ErrorPtr Endpoint::error_for(Status status, const Lease& lease) {
   return error;
 }
 
-void Endpoint::fail_waiter(Lease& lease, Status status, uint64_t dial) {
+void Endpoint::fail_waiter(Waiter& waiter, Status status, uint64_t dial) {
   ErrorPtr error;
   if (dial != 0) {
     error = failed_dials_.at(dial);
     status = error->cause.status;
     figures_.add(Counter::WaitersFailed);
   } else {
-    error = error_for(status, lease);
+    error = error_for(status, waiter);
     if (status == Status::E_WAITERS_LIMIT) {
       figures_.add(Counter::WaitersRefused);
       events_.emit({.kind = EventKind::LimitReached,
                     .time = now(),
-                    .op = lease.op()->id(),
+                    .op = waiter.op_id,
                     .first = values().endpoint_max_waiters,
                     .text = "endpoint.max_waiters"});
     } else if (status != Status::E_CLOSED) {
@@ -296,18 +304,18 @@ void Endpoint::fail_waiter(Lease& lease, Status status, uint64_t dial) {
   events_.emit({.kind = dial == 0 && status != Status::E_CLOSED ? EventKind::WaiterTimedOut
                                                                 : EventKind::WaiterFailed,
                 .time = now(),
-                .op = lease.op()->id(),
+                .op = waiter.op_id,
                 .status = status,
-                .first = now() - lease.arrived});
-  ops::finish_failed(*lease.end_wait(), error);
+                .first = now() - waiter.arrived});
+  waiter.failed(error);
 }
 
 // --- dials
 // -----------------------------------------------------------------------------------------
 
-void Endpoint::start_dial(uint64_t id, Lease* sponsor) {
+void Endpoint::start_dial(uint64_t id, Waiter* sponsor) {
   std::shared_ptr<const Values> values_for =
-      sponsor != nullptr ? sponsor->values()
+      sponsor != nullptr ? sponsor->values
                          : std::shared_ptr<const Values>(spec_->settings, &values());
   runs_.push_back(std::make_unique<DialRun>(*this, id, std::move(values_for)));
   DialRun& run = *runs_.back();
@@ -334,12 +342,8 @@ void Endpoint::remove_run(DialRun& run) {
   loop().discard(std::unique_ptr<io::Discardable>(gone.release()));
 }
 
-void Endpoint::dial_succeeded(DialRun& run, dial::Established established) {
-  const uint64_t dial = run.id();
-  remove_run(run);
-  observe::Metrics& at = figures_of(established.address);
+void Endpoint::count_opened(const dial::Established& established, observe::Metrics& at) {
   figures_.add(Counter::DialsDone);
-  last_failed_dial_.reset();
   figures_.record(HistogramId::DialTime, established.timing.total);
   if (established.timing.secured > 0) {
     figures_.record(HistogramId::TlsTime,
@@ -349,10 +353,21 @@ void Endpoint::dial_succeeded(DialRun& run, dial::Established established) {
   at.add(Counter::ConnectionsOpened);
   if (established.tls.has_value())
     at.add(established.tls->resumed ? Counter::TlsResumed : Counter::TlsFull);
+  if (established.protocol == dial::Protocol::Http1) at.add(Counter::Http1Opened);
+  if (established.protocol == dial::Protocol::Http2) at.add(Counter::H2Opened);
+}
+
+void Endpoint::dial_succeeded(DialRun& run, dial::Established established) {
+  const uint64_t dial = run.id();
+  remove_run(run);
+  observe::Metrics& at = figures_of(established.address);
+  count_opened(established, at);
+  last_failed_dial_.reset();
   const uint64_t id = core_.next_connection_id();
   auto owned = std::make_unique<Connection>(*this, id, std::move(established), at);
   Connection& connection = *owned;
   connections_.emplace(id, std::move(owned));
+  note_protocol(connection);
   connection.start();
   machine_.dial_succeeded(dial, connection, connection.session().capacity(), now());
   events_.emit({.kind = EventKind::ConnectionOpened,
@@ -360,6 +375,7 @@ void Endpoint::dial_succeeded(DialRun& run, dial::Established established) {
                 .connection = id,
                 .first = machine_.counts().open(),
                 .text = connection.facts()->address});
+  end_preconnects(nullptr);
   run_actions();
   touch();
   core_.offer_permits();
@@ -378,6 +394,7 @@ void Endpoint::dial_failed(DialRun& run, std::shared_ptr<Error> error) {
   const bool tried = error->phase == Phase::Connect || error->phase == Phase::Tls;
   if (tried && !spec_->target.host.name.empty()) core_.resolver().mark_suspect(spec_->target.host);
   last_failed_dial_ = error;
+  end_preconnects(error);
   failed_dials_.emplace(dial, std::move(error));
   machine_.dial_failed(dial, now());
   run_actions();
@@ -387,12 +404,15 @@ void Endpoint::dial_failed(DialRun& run, std::shared_ptr<Error> error) {
 // --- connections
 // -------------------------------------------------------------------------------------
 
-void Endpoint::lease_ended(Connection& connection, bool reusable, Time granted_at) {
-  figures_.record(HistogramId::LeaseTime, now() - granted_at);
-  events_.emit({.kind = reusable ? EventKind::ConnectionReturned : EventKind::ConnectionBroken,
-                .time = now(),
-                .connection = connection.id(),
-                .first = static_cast<int64_t>(connection.uses)});
+void Endpoint::lease_ended(Connection& connection, bool reusable, const Waiter& waiter) {
+  figures_.record(HistogramId::LeaseTime, now() - waiter.granted_at);
+  const EventKind kind = reusable ? EventKind::ConnectionReturned : EventKind::ConnectionBroken;
+  if (events_.wants(kind)) {
+    events_.emit({.kind = kind,
+                  .time = now(),
+                  .connection = connection.id(),
+                  .first = static_cast<int64_t>(connection.uses)});
+  }
   machine_.lease_ended(connection, reusable, now());
   run_actions();
   touch();
@@ -400,6 +420,7 @@ void Endpoint::lease_ended(Connection& connection, bool reusable, Time granted_a
 }
 
 void Endpoint::capacity_changed(Connection& connection, session::Capacity capacity) {
+  if (connection.protocol() == dial::Protocol::Http2) memory_.note_stream_limit(capacity.hard);
   machine_.set_capacity(connection, capacity);
   touch();
 }
@@ -431,6 +452,9 @@ void Endpoint::connection_died(Connection& connection, const Failure& why) {
        .status = why.status,
        .os_error = why.os_error,
        .first = now() - connection.idle_since});
+  const bool ended = why.status == Status::E_CONNECTION_CLOSED;
+  if (ended && spec_->kind == Kind::Http && !connection.leased() && connection.uses > 0)
+    memory_.note_idle_close(now(), now() - connection.idle_since);
   machine_.dead(connection, CloseReason::Dead);
   run_actions();
   touch();
@@ -448,9 +472,10 @@ void Endpoint::close_connection(Connection& connection, CloseReason reason) {
   connection.figures().add(Counter::ConnectionsClosed);
   figures_.record(HistogramId::ConnectionAge, now() - connection.opened);
   emit_close(connection, reason);
-  if (connection.lease() != nullptr) ++broken_by_shutdown_;
+  const bool leased = connection.leased();
+  if (leased) ++broken_by_shutdown_;
   // A leased connection that has to go is reset: its peer must not take the cut for an end.
-  connection.close(connection.lease() != nullptr);
+  connection.close(leased && connection.protocol() != dial::Protocol::Http2);
   balancer_.connection_closed(connection.address());
   const auto at = connections_.find(connection.id());
   assert(at != connections_.end());
@@ -487,20 +512,18 @@ void Endpoint::start_check(Connection& connection) {
                 .time = now(),
                 .connection = connection.id(),
                 .first = now() - connection.checked_at});
-  connection.session().check(
-      values().check_send, values().check_expect, values().check_timeout,
-      [this, &connection](Result<void> result) {
-        const bool passed = result.has_value();
-        connection.figures().add(passed ? Counter::ChecksDone : Counter::ChecksFailed);
-        events_.emit(
-            {.kind = passed ? EventKind::ConnectionCheckDone : EventKind::ConnectionCheckFailed,
-             .time = now(),
-             .connection = connection.id()});
-        machine_.check_done(connection, passed, now());
-        run_actions();
-        touch();
-        core_.offer_permits();
-      });
+  connection.session().check([this, &connection](Result<void> result) {
+    const bool passed = result.has_value();
+    connection.figures().add(passed ? Counter::ChecksDone : Counter::ChecksFailed);
+    events_.emit(
+        {.kind = passed ? EventKind::ConnectionCheckDone : EventKind::ConnectionCheckFailed,
+         .time = now(),
+         .connection = connection.id()});
+    machine_.check_done(connection, passed, now());
+    run_actions();
+    touch();
+    core_.offer_permits();
+  });
 }
 
 void Endpoint::evict_longest_idle() {
@@ -513,6 +536,8 @@ void Endpoint::evict_longest_idle() {
 void Endpoint::shut_down(Time deadline) {
   refresh_.reset();
   refresh_timer_.cancel();
+  end_preconnects(make_error({.status = Status::E_CLOSED}, Phase::Queue,
+                             {"connecting to " + spec_->target.text}));
   machine_.shut_down(deadline, now());
   run_actions();
   touch();

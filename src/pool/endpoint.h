@@ -19,6 +19,8 @@
 #include "pool/dial_run.h"
 #include "pool/endpoint_machine.h"
 #include "pool/lease.h"
+#include "pool/preconnect.h"
+#include "pool/protocol_memory.h"
 #include "pool/spec.h"
 
 namespace conpool::pool {
@@ -37,7 +39,6 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   const Values& values() const { return spec_->settings->values(); }
 
   // --- for the core
-  void acquire(ops::Op& op, std::shared_ptr<Lease> lease, std::shared_ptr<const Values> values);
   // Dispatches at the end of this turn.
   void touch();
   bool wants_permit() const { return machine_.wants_permit(); }
@@ -45,16 +46,34 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   const ConnectionRecord* longest_idle() { return machine_.longest_idle(); }
   void evict_longest_idle();
   void shut_down(Time deadline);
-  bool empty() const { return machine_.empty() && runs_.empty(); }
+  bool empty() const { return machine_.empty() && runs_.empty() && preconnects_.empty(); }
   // Nothing of it is in use, and nothing would be lost with it.
   bool forgettable() const { return empty() && spec_.use_count() == 1 && !touched_; }
   observe::MetricNode figures_node();
   std::string explain();
   uint64_t broken_by_shutdown() const { return broken_by_shutdown_; }
 
-  // --- for its leases and connections
-  void cancel_waiter(Lease& lease, Status reason);
-  void lease_ended(Connection& connection, bool reusable, Time granted_at);
+  // --- for those who want a place
+  // Its deadlines run from now on, by its values.
+  void wait(Waiter& waiter);
+  // Back to its first position: its place ended before the peer looked at what it sent. Its total
+  // deadline stays.
+  void wait_again(Waiter& waiter);
+  // Leaves the line untold.
+  void leave(Waiter& waiter, Status reason);
+  ErrorPtr error_for(Status status, const Waiter& waiter);
+  // The server demands HTTP/1.1, or cannot do the HTTP/2 it agreed to: no new request goes over its
+  // HTTP/2 connections, and dials offer http/1.1 only. False where http.version = h2 rules that
+  // out.
+  bool remember_http1_only();
+  // A used connection turned out to be dead: those that are idle just as long are, too.
+  void drop_idle();
+  // Ends the op once so many connections are open, or as many as can be.
+  void preconnect(ops::Op& op, uint32_t count);
+
+  // --- for its connections
+  void lease_ended(Connection& connection, bool reusable, const Waiter& waiter);
+  void idle_limit_told(Connection& connection, Nanos limit);
   void capacity_changed(Connection& connection, session::Capacity capacity);
   void hold_changed(Connection& connection, bool held);
   void connection_drains(Connection& connection);
@@ -67,6 +86,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   policy::Balancer& balancer() { return balancer_; }
   bool needs_lookup() const;
   void note_answer(Family family, const resolver::FamilyAnswer& answer);
+  const ProtocolMemory& memory() const { return memory_; }
   Result<std::shared_ptr<tls::Context>> tls_context();
   const dial::Environment& dial_environment();
   void dial_succeeded(DialRun& run, dial::Established established);
@@ -85,6 +105,12 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void return_permit() override;
   bool usable(ConnectionRecord& connection) override;
 
+  // --- preconnects
+  void end_preconnects(const ErrorPtr& failed);
+  void update_warm_target();
+  void cancel_preconnect(Preconnect& preconnect, Status reason);
+  friend class Preconnect;
+
   // --- resolver::LookupHandler, of the refresh
   void on_family(Family family, resolver::FamilyAnswer answer) override;
   void on_update(Family family, resolver::FamilyAnswer answer) override;
@@ -92,9 +118,14 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void dispatch();
   void forget_old_network();
   void run_actions();
-  void grant(Lease& lease, Connection& connection);
-  void start_dial(uint64_t id, Lease* sponsor);
-  void fail_waiter(Lease& lease, Status status, uint64_t dial);
+  void grant(Waiter& waiter, Connection& connection);
+  void start_dial(uint64_t id, Waiter* sponsor);
+  void fail_waiter(Waiter& waiter, Status status, uint64_t dial);
+  void enter_line(Waiter& waiter, bool again);
+  void count_opened(const dial::Established& established, observe::Metrics& at);
+  void note_protocol(Connection& connection);
+  void forecast();
+  Nanos usable_idle(Nanos limit, Nanos rtt) const;
   void close_connection(Connection& connection, CloseReason reason);
   void start_check(Connection& connection);
   void abort_run(DialRun& run);
@@ -106,7 +137,6 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void drain_vanished();
   void refresh();
   void arm_refresh();
-  ErrorPtr error_for(Status status, const Lease& lease);
   void emit_close(const Connection& connection, CloseReason reason);
 
   Core& core_;
@@ -117,6 +147,8 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   std::map<SocketAddress, std::unique_ptr<observe::Metrics>> address_figures_;
   policy::Balancer balancer_;
   EndpointMachine machine_;
+  ProtocolMemory memory_;
+  std::vector<std::unique_ptr<Preconnect>> preconnects_;
   AddressBook book_;
   std::vector<SocketAddress> known_;  // with ports, as given to the balancer
 

@@ -25,9 +25,8 @@ void EndpointMachine::add_waiter(WaiterRecord& waiter, Time now) {
   }
   // Those that an idle connection or a dial can serve do not count: 0 means to fail at once when
   // all is taken.
-  const int64_t room =
-      counts_.idle + std::max<int64_t>(0, limits_.max_connections - counts_.open());
-  if (counts_.waiters >= limits_.max_waiters + room) {
+  if (counts_.waiters >= limits_.max_waiters &&
+      counts_.waiters >= limits_.max_waiters + places_left()) {
     actions_.push_back(
         {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_WAITERS_LIMIT});
     return;
@@ -36,8 +35,22 @@ void EndpointMachine::add_waiter(WaiterRecord& waiter, Time now) {
   enter(waiter);
 }
 
+// Places that nobody has taken, and those of connections that may still be dialed.
+int64_t EndpointMachine::places_left() {
+  int64_t places = counts_.idle;
+  for (Connections* list : {&idle_, &active_}) {
+    if (list == &idle_ && !forecast_.multiplexed()) continue;  // one place each
+    for (ConnectionRecord* c = list->front(); c != nullptr; c = list->next(*c))
+      places += static_cast<int64_t>(c->capacity.hard) - c->leases - (list == &idle_ ? 1 : 0);
+  }
+  const int64_t more = std::max<int64_t>(0, limit() - counts_.open());
+  const int64_t each = forecast_.places == Forecast::kUndecided ? 1 : forecast_.places;
+  return places + more * each;
+}
+
 void EndpointMachine::enter(WaiterRecord& waiter) {
   ++counts_.waiters;
+  if (waiter.fresh_only) waiter.fresh_after = now_;
   if (now_ >= waiter.queue_deadline) overdue_ = true;
   waiter.timer.set_callback([this, &waiter] { on_waiter_timer(waiter); });
   waiter.timer.arm(timers_,
@@ -63,7 +76,12 @@ void EndpointMachine::requeue(WaiterRecord& waiter, Time now) {
 }
 
 void EndpointMachine::remove_waiter(WaiterRecord& waiter) {
-  if (waiter.ListNode<WaiterTag>::linked()) unlink(waiter);
+  if (waiter.ListNode<WaiterTag>::linked()) return unlink(waiter);
+  // Refused in this very turn, and not told yet.
+  for (Action& action : actions_) {
+    if (action.kind == Action::Kind::FailWaiter && action.waiter == &waiter)
+      action.waiter = nullptr;
+  }
 }
 
 void EndpointMachine::unlink(WaiterRecord& waiter) {
@@ -132,8 +150,7 @@ void EndpointMachine::start_dials(Time now) {
   permit_wanted_ = false;
   Time redial = kNever;
   for (WaiterRecord* w = waiters_.front(); w != nullptr; w = waiters_.next(*w)) {
-    if (covering() >= counts_.waiters - resting_ ||
-        counts_.open() + counts_.dialing >= limits_.max_connections)
+    if (covering() >= counts_.waiters - resting_ || counts_.open() + counts_.dialing >= limit())
       break;
     if (w->dial != 0) continue;
     const Time not_before = std::max(w->redial_at, settle_at_);
@@ -143,10 +160,7 @@ void EndpointMachine::start_dials(Time now) {
     }
     if (!start_dial(w, now)) return;
   }
-  while (!shutting_down_ &&
-         counts_.idle + std::max<int64_t>(0, covering() + resting_ - counts_.waiters) <
-             limits_.min_idle &&
-         counts_.open() + counts_.dialing < limits_.max_connections) {
+  while (!shutting_down_ && wants_more() && counts_.open() + counts_.dialing < limit()) {
     const Time not_before = std::max(warm_at_, settle_at_);
     if (not_before > now) {
       redial = std::min(redial, not_before);
@@ -162,6 +176,35 @@ void EndpointMachine::start_dials(Time now) {
   redial_timer_.arm(timers_, redial);
 }
 
+// Whether a connection should be dialed that nobody waits for.
+bool EndpointMachine::wants_more() {
+  const bool undecided = forecast_.places == Forecast::kUndecided;
+  if (undecided && under_way() > 0) return false;  // one dial decides
+  if (counts_.open() + counts_.dialing <
+      (forecast_.multiplexed() && !undecided ? std::min<int64_t>(warm_target_, 1) : warm_target_))
+    return true;
+  const int64_t spare = std::max<int64_t>(0, covering() + resting_ - counts_.waiters);
+  // Of a multiplexed connection the places count, not whether anybody else is on it.
+  const int64_t ready = forecast_.multiplexed()
+                            ? counts_.idle + counts_.active + std::min(spare, under_way())
+                            : counts_.idle + spare;
+  if (ready < limits_.min_idle) return true;
+  return beyond_ideal() && under_way() == 0;
+}
+
+// Every connection has its ideal number of streams, and one has more.
+bool EndpointMachine::beyond_ideal() {
+  if (!forecast_.multiplexed() || counts_.idle + counts_.held > 0) return false;
+  bool beyond = false;
+  for (Connections* list : {&active_, &full_}) {
+    for (ConnectionRecord* c = list->front(); c != nullptr; c = list->next(*c)) {
+      if (c->leases < c->capacity.soft) return false;
+      beyond = beyond || c->leases > c->capacity.soft;
+    }
+  }
+  return beyond;
+}
+
 void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection,
                                      session::Capacity capacity, Time now) {
   now_ = now;
@@ -175,6 +218,7 @@ void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection
   connection.capacity = capacity;
   connection.opened = now;
   connection.checked_at = now;
+  if (connection.check_after < 0) connection.check_after = limits_.check_after;
   if (limits_.max_age > 0) {
     const Nanos jitter = limits_.max_age / 100 * limits_.age_jitter;
     connection.retire_at = deadline_after(now, limits_.max_age + rng_.between(-jitter, jitter));
@@ -324,10 +368,11 @@ void EndpointMachine::transition(ConnectionRecord& connection, ConnectionState n
 
 void EndpointMachine::arm_connection(ConnectionRecord& connection) {
   Time deadline = kNever;
-  if (connection.state == ConnectionState::Idle) {
-    deadline = connection.retire_at;
-    if (connection.uses > 0 || limits_.idle_timeout > 0)
-      deadline = std::min(deadline, deadline_after(connection.idle_since, limits_.idle_timeout));
+  // Without a lease it may still be full: a peer that gives no place at all for now.
+  const bool unused = connection.state == ConnectionState::Idle ||
+                      (connection.state == ConnectionState::Full && connection.leases == 0);
+  if (unused) {
+    deadline = std::min(connection.retire_at, idle_end(connection));
   } else if (connection.state == ConnectionState::Draining) {
     deadline = connection.drain_deadline;
   }
@@ -390,6 +435,7 @@ void EndpointMachine::lease_ended(ConnectionRecord& connection, bool reusable, T
     connection.checked_at = now;
   }
   transition(connection, state_for(connection));
+  arm_connection(connection);
   if (connection.state == ConnectionState::Idle) {
     if (const CloseReason* reason = worn_out(connection, now)) close(connection, *reason);
   }
@@ -405,6 +451,16 @@ void EndpointMachine::check_done(ConnectionRecord& connection, bool passed, Time
   --checking_;
   connection.checked_at = now;
   transition(connection, state_for(connection));
+}
+
+void EndpointMachine::drop_idle(Time now) {
+  now_ = now;
+  for (ConnectionRecord* c = idle_.front(); c != nullptr;) {
+    ConnectionRecord* next = idle_.next(*c);
+    if (c->idle_since < now && c->uses > 0) close(*c, CloseReason::Stale);
+    c = next;
+  }
+  check_invariants();
 }
 
 void EndpointMachine::dead(ConnectionRecord& connection, CloseReason reason) {
@@ -423,6 +479,13 @@ void EndpointMachine::drain(ConnectionRecord& connection, CloseReason reason, Ti
   check_invariants();
 }
 
+// A connection that was just dialed is worth one lease even where none are kept.
+Time EndpointMachine::idle_end(const ConnectionRecord& connection) const {
+  if (connection.uses == 0 && limits_.idle_timeout == 0) return kNever;
+  return deadline_after(connection.idle_since,
+                        std::min(limits_.idle_timeout, connection.idle_limit));
+}
+
 // Why an idle connection must not be lent again, or nullptr.
 const CloseReason* EndpointMachine::worn_out(const ConnectionRecord& connection, Time now) const {
   static constexpr CloseReason kAge = CloseReason::Age;
@@ -431,24 +494,35 @@ const CloseReason* EndpointMachine::worn_out(const ConnectionRecord& connection,
   if (now >= connection.retire_at) return &kAge;
   if (limits_.max_uses > 0 && connection.uses >= static_cast<uint64_t>(limits_.max_uses))
     return &kUses;
-  // A connection that was just dialed is worth one lease even where none are kept.
-  if (connection.uses > 0 || limits_.idle_timeout > 0) {
-    if (now >= deadline_after(connection.idle_since, limits_.idle_timeout)) return &kIdle;
-  }
-  return nullptr;
+  return now >= idle_end(connection) ? &kIdle : nullptr;
 }
 
 // --- dispatch ------------------------------------------------------------------------------------
 
-ConnectionRecord* EndpointMachine::pick(Time now) {
+// The running connection with the fewest leases that has room; of those that are old enough to go,
+// none. Nearly always a handful: an exact choice costs less than two random ones.
+ConnectionRecord* EndpointMachine::least_busy(bool within_ideal, Time now) {
+  ConnectionRecord* best = nullptr;
+  for (ConnectionRecord* c = active_.front(); c != nullptr;) {
+    ConnectionRecord* next = active_.next(*c);
+    const bool used_up = limits_.max_uses > 0 && c->uses >= static_cast<uint64_t>(limits_.max_uses);
+    if (now >= c->retire_at || used_up) {
+      drain(*c, used_up ? CloseReason::Uses : CloseReason::Age, now);
+    } else if ((!within_ideal || c->leases < c->capacity.soft) &&
+               (best == nullptr || c->leases < best->leases)) {
+      best = c;
+    }
+    c = next;
+  }
+  return best;
+}
+
+ConnectionRecord* EndpointMachine::pick(const WaiterRecord& waiter, Time now) {
   // A running connection with room below its soft limit first: fewer connections stay busy, the
   // rest can retire.
-  ConnectionRecord* best = nullptr;
-  for (ConnectionRecord* c = active_.front(); c != nullptr; c = active_.next(*c)) {
-    if (c->leases < c->capacity.soft && (best == nullptr || c->leases < best->leases)) best = c;
-  }
-  if (best != nullptr) return best;
+  if (ConnectionRecord* best = least_busy(true, now)) return best;
   while (ConnectionRecord* c = idle_.front()) {  // newest first: it is the least likely to be stale
+    if (c->idle_since < waiter.fresh_after) break;
     if (const CloseReason* reason = worn_out(*c, now)) {
       close(*c, *reason);
       continue;
@@ -458,8 +532,7 @@ ConnectionRecord* EndpointMachine::pick(Time now) {
       continue;
     }
     // A check that passed in this turn lets one lease through, whatever check.after says.
-    if (limits_.check_after != kNever &&
-        now - c->checked_at >= std::max<Nanos>(limits_.check_after, 1)) {
+    if (c->check_after != kNever && now - c->checked_at >= std::max<Nanos>(c->check_after, 1)) {
       c->checking = true;
       ++checking_;
       transition(*c, ConnectionState::Held);
@@ -469,11 +542,12 @@ ConnectionRecord* EndpointMachine::pick(Time now) {
     }
     return c;
   }
-  return active_.front();
+  return least_busy(false, now);
 }
 
 void EndpointMachine::grant(WaiterRecord& waiter, ConnectionRecord& connection, Time now) {
   unlink(waiter);
+  waiter.granted_at = now;
   failed_in_a_row_ = 0;
   ++connection.leases;
   ++connection.uses;
@@ -487,10 +561,15 @@ void EndpointMachine::dispatch(Time now) {
   if (shutting_down_) return;
   // Nothing below may fail half-way for want of memory: a waiter would be lost.
   actions_.reserve(actions_.size() + static_cast<size_t>(2 * counts_.waiters + counts_.open()) + 8);
-  while (counts_.waiters > checking_) {
-    ConnectionRecord* connection = pick(now);
-    if (connection == nullptr) break;
-    grant(*waiters_.front(), *connection, now);
+  for (WaiterRecord* w = waiters_.front(); w != nullptr && counts_.waiters > checking_;) {
+    WaiterRecord* next = waiters_.next(*w);
+    ConnectionRecord* connection = pick(*w, now);
+    if (connection != nullptr) {
+      grant(*w, *connection, now);
+    } else if (w->fresh_after == 0 || idle_.front() == nullptr) {
+      break;  // nothing for those behind it either
+    }
+    w = next;
   }
   start_dials(now);
   fail_overdue(now);

@@ -19,6 +19,7 @@
 // which anything happened.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -45,6 +46,11 @@ struct WaiterRecord : ListNode<WaiterTag> {
   uint64_t dial = 0;     // the dial under way that was started for it
   Time redial_at = 0;    // no new dial for it before
   bool resting = false;  // its dial rests until its next round
+  // Wants a connection that was idle for no longer than the one that just turned out to be dead:
+  // set before it enters the line, which notes the time.
+  bool fresh_only = false;
+  Time fresh_after = 0;
+  Time granted_at = 0;
   Timer timer;
 };
 
@@ -64,7 +70,9 @@ struct ConnectionRecord : ListNode<ConnectionTag> {
   session::Capacity capacity;
   uint32_t leases = 0;
   bool held = false;
-  bool checking = false;  // held by the active check
+  bool checking = false;      // held by the active check
+  Nanos check_after = -1;     // idle time from which a check is due; -1: as the limits say
+  Nanos idle_limit = kNever;  // the peer closes it after so long, by what is known
   Time opened = 0;
   Time retire_at = kNever;  // its age limit
   Time idle_since = 0;
@@ -113,7 +121,7 @@ struct Action {
     AbortDials,
     AbortDial,   // dial; then call dial_aborted
     Check,       // ask connection the active check's question, then call check_done
-    FailWaiter,  // status; with dial != 0: by the failure of that dial
+    FailWaiter,  // status; with dial != 0: by the failure of that dial. Null: it has left
     Close,       // connection; abort tells whether to reset
   };
   Kind kind;
@@ -122,6 +130,16 @@ struct Action {
   uint64_t dial = 0;
   Status status = Status::OK;
   CloseReason reason = CloseReason::Idle;
+};
+
+// What a dial will probably bring.
+struct Forecast {
+  // Places of one connection. While the protocol is not known one dial decides for everybody:
+  // kUndecided.
+  int64_t places = 1;
+  int64_t max_connections = INT64_MAX;  // of this protocol, below the endpoint's own limit
+  bool multiplexed() const { return places > 1; }
+  static constexpr int64_t kUndecided = int64_t{1} << 40;
 };
 
 // What the machine asks of its surroundings while it decides. Answers at once; calls nothing back.
@@ -161,6 +179,13 @@ class EndpointMachine {
   void remove_waiter(WaiterRecord& waiter);
 
   // --- dials
+  void set_forecast(const Forecast& forecast) { forecast_ = forecast; }
+  // At least so many connections are to be opened, once, whoever waits.
+  void warm_to(int64_t connections) { warm_target_ = connections; }
+  // The protocol is known, and one connection serves many at once.
+  bool multiplexed() const {
+    return forecast_.multiplexed() && forecast_.places != Forecast::kUndecided;
+  }
   void dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity,
                       Time now);
   void dial_failed(uint64_t dial, Time now);
@@ -176,6 +201,8 @@ class EndpointMachine {
   void set_held(ConnectionRecord& connection, bool held);
   void lease_ended(ConnectionRecord& connection, bool reusable, Time now);
   void check_done(ConnectionRecord& connection, bool passed, Time now);
+  // Closes what was idle at `now`: a connection of the same age turned out to be dead.
+  void drop_idle(Time now);
   // The transport is gone, or must go.
   void dead(ConnectionRecord& connection, CloseReason reason);
   // No new leases; closes at once when it has none.
@@ -220,7 +247,13 @@ class EndpointMachine {
   Connections* list_of(ConnectionState state);
   void close(ConnectionRecord& connection, CloseReason reason);
   void grant(WaiterRecord& waiter, ConnectionRecord& connection, Time now);
-  ConnectionRecord* pick(Time now);
+  ConnectionRecord* pick(const WaiterRecord& waiter, Time now);
+  ConnectionRecord* least_busy(bool within_ideal, Time now);
+  bool beyond_ideal();
+  int64_t limit() const { return std::min(limits_.max_connections, forecast_.max_connections); }
+  int64_t places_left();
+  bool wants_more();
+  Time idle_end(const ConnectionRecord& connection) const;
   CloseReason const* worn_out(const ConnectionRecord& connection, Time now) const;
   void start_dials(Time now);
   void fail_overdue(Time now);
@@ -231,7 +264,9 @@ class EndpointMachine {
   void on_waiter_timer(WaiterRecord& waiter);
   void fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial = 0);
   void unlink(WaiterRecord& waiter);
-  int64_t covering() const { return counts_.dialing - resting_ + checking_; }
+  int64_t covering() const { return (counts_.dialing - resting_) * forecast_.places + checking_; }
+  // Of one connection: dials that bring one each.
+  int64_t under_way() const { return counts_.dialing - resting_; }
   Nanos next_redial_delay();
   void check_invariants() const;
 
@@ -250,6 +285,8 @@ class EndpointMachine {
   Connections draining_;  // oldest first
   std::vector<Dial> dials_;
   MachineCounts counts_;
+  Forecast forecast_;
+  int64_t warm_target_ = 0;
   int64_t checking_ = 0;
   int64_t resting_ = 0;  // dials between two rounds
 

@@ -1,6 +1,7 @@
 // The life of a lease on both sides of the loop.
 #include "pool/lease.h"
 
+#include "ops/error_object.h"
 #include "pool/connection.h"
 #include "pool/endpoint.h"
 
@@ -21,14 +22,18 @@ void Lease::release(bool reusable) noexcept {
 
 void Lease::run_release() {
   const std::shared_ptr<Lease> last = std::move(handle_);
-  if (connection_ != nullptr) connection_->end_lease(*this, reusable_);
+  if (Connection* connection = std::exchange(connection_, nullptr))
+    connection->end_lease(*this, connection->raw().end_lease(reusable_));
 }
 
-void Lease::wait_in(Endpoint& endpoint, ops::Op& op, std::shared_ptr<const Values> values) {
+void Lease::acquire(Endpoint& endpoint, ops::Op& op, std::shared_ptr<const Values> values_in) {
   endpoint_ = &endpoint;
   op_ = &op;
-  values_ = std::move(values);
+  op_id = op.id();
+  values = std::move(values_in);
   op.set_task(this);
+  if (op.cancel_requested()) return failed(endpoint.error_for(Status::E_CANCELLED, *this));
+  endpoint.wait(*this);
 }
 
 ops::Op* Lease::end_wait() {
@@ -37,15 +42,21 @@ ops::Op* Lease::end_wait() {
 }
 
 void Lease::cancel(ops::Op& op, Status reason) {
-  if (op_ == &op) endpoint_->cancel_waiter(*this, reason);
+  if (op_ != &op) return;
+  endpoint_->leave(*this, reason);
+  failed(endpoint_->error_for(reason, *this));
 }
 
-void Lease::granted(Connection& connection, Time now) {
+void Lease::failed(const ErrorPtr& error) {
+  ops::finish_failed(*end_wait(), error);
+}
+
+void Lease::granted(Connection& connection, bool reused) {
   connection_ = &connection;
   facts_ = connection.facts();
   uses_ = connection.uses;
-  granted_at_ = now;
   handle_ = shared_from_this();
+  end_wait()->finish(Status::OK, this, reused ? 1 : 0);
 }
 
 }  // namespace conpool::pool

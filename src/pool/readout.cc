@@ -11,8 +11,41 @@ using observe::Counter;
 
 namespace {
 
-std::string_view state_name(ConnectionState state) {
-  switch (state) {
+std::string_view protocol_name(dial::Protocol protocol) {
+  switch (protocol) {
+    case dial::Protocol::Http1:
+      return "http/1.1";
+    case dial::Protocol::Http2:
+      return "h2";
+    case dial::Protocol::Raw:
+      break;
+  }
+  return "raw";
+}
+
+std::string_view memory_text(ProtocolMemory::Known known) {
+  switch (known) {
+    case ProtocolMemory::Known::Http1:
+      return "spoke http/1.1";
+    case ProtocolMemory::Known::Http2:
+      return "spoke h2";
+    case ProtocolMemory::Known::NeedsHttp1:
+      return "needs http/1.1";
+    case ProtocolMemory::Known::Unknown:
+      break;
+  }
+  return "not known";
+}
+
+// Of all leases that were granted, how many went to a connection that had been used before.
+void tell_reuse(observe::MetricNode* node, const observe::Metrics& figures) {
+  const int64_t granted = figures.get(Counter::LeasesGranted);
+  if (granted > 0)
+    node->facts.push_back({"reuse_percent", figures.get(Counter::LeasesReused) * 100 / granted});
+}
+
+std::string_view state_name(const Connection& connection) {
+  switch (connection.state) {
     case ConnectionState::New:
       return "new";
     case ConnectionState::Idle:
@@ -21,7 +54,7 @@ std::string_view state_name(ConnectionState state) {
       return "active";
     case ConnectionState::Full:
       // One place that is taken is what a raw lease looks like: active, to whoever reads it.
-      return "active";
+      return connection.protocol() == dial::Protocol::Http2 ? "full" : "active";
     case ConnectionState::Held:
       return "held";
     case ConnectionState::Draining:
@@ -32,14 +65,17 @@ std::string_view state_name(ConnectionState state) {
   return "closed";
 }
 
-Counter state_gauge(ConnectionState state) {
-  switch (state) {
+Counter state_gauge(const Connection& connection) {
+  switch (connection.state) {
     case ConnectionState::Idle:
       return Counter::ConnectionsIdle;
     case ConnectionState::Held:
       return Counter::ConnectionsHeld;
     case ConnectionState::Draining:
       return Counter::ConnectionsDraining;
+    case ConnectionState::Full:
+      if (connection.protocol() == dial::Protocol::Http2) return Counter::ConnectionsFull;
+      return Counter::ConnectionsActive;
     default:
       return Counter::ConnectionsActive;
   }
@@ -84,16 +120,22 @@ std::string family_text(const resolver::CachedAnswer& answer, Time now) {
 
 observe::MetricNode Endpoint::figures_node() {
   // Gauges by state are set here: the machine knows them exactly, and nobody reads them in between.
-  static constexpr Counter kGauges[] = {Counter::ConnectionsOpen,   Counter::ConnectionsIdle,
-                                        Counter::ConnectionsActive, Counter::ConnectionsFull,
-                                        Counter::ConnectionsHeld,   Counter::ConnectionsDraining};
+  static constexpr Counter kGauges[] = {
+      Counter::ConnectionsOpen, Counter::ConnectionsIdle, Counter::ConnectionsActive,
+      Counter::ConnectionsFull, Counter::ConnectionsHeld, Counter::ConnectionsDraining,
+      Counter::Http1Open,       Counter::H2Open,          Counter::StreamsPeerLimit};
   for (auto& [address, figures] : address_figures_) {
     for (const Counter gauge : kGauges)
       figures->set(gauge, 0);
   }
   for (const auto& [id, connection] : connections_) {
     observe::Metrics& figures = connection->figures();
-    figures.add(state_gauge(connection->state));
+    figures.add(state_gauge(*connection));
+    if (connection->protocol() == dial::Protocol::Http1) figures.add(Counter::Http1Open);
+    if (connection->protocol() == dial::Protocol::Http2) {
+      figures.add(Counter::H2Open);
+      figures.add(Counter::StreamsPeerLimit, connection->http().figures().peer_limit);
+    }
     if (connection->state != ConnectionState::Draining) figures.add(Counter::ConnectionsOpen);
   }
   figures_.set(Counter::ConnectionsDialing, machine_.counts().dialing);
@@ -107,6 +149,7 @@ observe::MetricNode Endpoint::figures_node() {
 
   observe::MetricNode node(
       figures_, spec_->name + (values().partition.empty() ? "" : " " + values().partition));
+  tell_reuse(&node, figures_);
   for (const policy::Balancer::View& view : views) {
     observe::MetricNode address(figures_of(view.address), view.address.text());
     address.facts.push_back(
@@ -115,7 +158,14 @@ observe::MetricNode Endpoint::figures_node() {
     for (const auto& [id, connection] : connections_) {
       if (connection->address() != view.address) continue;
       observe::MetricNode leaf(observe::MetricScope::CONNECTION, std::to_string(id));
-      leaf.facts.push_back({"state", std::string(state_name(connection->state))});
+      leaf.facts.push_back({"state", std::string(state_name(*connection))});
+      leaf.facts.push_back({"protocol", std::string(protocol_name(connection->protocol()))});
+      if (connection->protocol() == dial::Protocol::Http2) {
+        const session::HttpFigures http = connection->http().figures();
+        leaf.facts.push_back({"active_streams", static_cast<int64_t>(http.active)});
+        leaf.facts.push_back({"total_streams", static_cast<int64_t>(http.exchanges)});
+        leaf.facts.push_back({"max_concurrent", static_cast<int64_t>(connection->capacity.hard)});
+      }
       leaf.facts.push_back({"address", view.address.text()});
       leaf.facts.push_back({"age_ns", now() - connection->opened});
       leaf.facts.push_back({"last_used_ns", now() - connection->checked_at});
@@ -156,6 +206,7 @@ observe::MetricNode Core::figures_tree() {
   figures_.set(Counter::PinnedBytes, pinned_->held());
   figures_.set(Counter::OpsRunning, ops_in_flight_.load(std::memory_order_relaxed));
   observe::MetricNode root(figures_, "");
+  tell_reuse(&root, figures_);
   root.children = std::move(children);
   return root;
 }
@@ -182,6 +233,14 @@ std::string Endpoint::explain() {
     text += "  TLS: verifies " + (values().tls_insecure != 0 ? std::string("nothing (tls.insecure)")
                                                              : spec_->target.tls_name);
     text += values().tls_alpn.empty() ? "\n" : ", offers " + values().tls_alpn + "\n";
+  }
+  if (spec_->kind == Kind::Http) {
+    text += "  protocol: " + std::string(memory_text(memory_.known(now())));
+    if (const uint32_t limit = memory_.stream_limit(now()); limit > 0)
+      text += ", " + std::to_string(limit) + " streams a connection";
+    if (const Nanos idle = memory_.idle_limit(now()); idle != kNever)
+      text += ", keeps idle connections for " + duration_text(idle);
+    text += "\n";
   }
   if (!spec_->target.host.name.empty()) {
     const std::vector<resolver::CachedAnswer> cached = core_.resolver().cached(spec_->target.host);
@@ -217,7 +276,7 @@ std::string Endpoint::explain() {
   if (position == 1) text += "    what the name's lookup answers\n";
   for (const auto& [id, connection] : connections_) {
     text += "  connection " + std::to_string(id) + " " + connection->facts()->address + "  " +
-            std::string(state_name(connection->state)) + ", " + std::to_string(connection->uses) +
+            std::string(state_name(*connection)) + ", " + std::to_string(connection->uses) +
             " uses, age " + duration_text(now() - connection->opened) + "\n";
   }
   return text;

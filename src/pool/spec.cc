@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/text.h"
+#include "session/http.h"
 #include "tls/client_stream.h"
 #include "tls/session_cache.h"
 
@@ -12,14 +13,23 @@ namespace conpool::pool {
 namespace {
 
 constexpr std::string_view kUrlForms =
-    "write \"tcp://host:port\", \"tls://host:port\" or \"unix:/path\"";
+    "write \"http://host\", \"https://host\", \"tcp://host:port\", \"tls://host:port\" or "
+    "\"unix:/path\"";
 
-Result<bool> scheme_uses_tls(std::string_view scheme) {
-  if (scheme == "tcp") return false;
-  if (scheme == "tls") return true;
-  if (scheme == "http" || scheme == "https") {
-    return fail(Status::E_UNSUPPORTED, "scheme \"" + std::string(scheme) +
-                                           "\" is not supported yet; use \"tcp\" or \"tls\"");
+struct Scheme {
+  std::string_view name;
+  Kind kind;
+  bool tls;
+  uint16_t port;  // the default; 0 = none
+};
+
+Result<Scheme> scheme_of(std::string_view scheme) {
+  static constexpr Scheme kSchemes[] = {{"tcp", Kind::Raw, false, 0},
+                                        {"tls", Kind::Raw, true, 0},
+                                        {"http", Kind::Http, false, 80},
+                                        {"https", Kind::Http, true, 443}};
+  for (const Scheme& known : kSchemes) {
+    if (session::same_name(scheme, known.name)) return known;
   }
   return fail(Status::E_BAD_URL, in_quotes(scheme) + " is not a scheme; " + std::string(kUrlForms));
 }
@@ -71,7 +81,26 @@ Result<EndpointSpec> unix_spec(std::string_view path) {
   spec.target.addresses.push_back(SocketAddress::unix_path(std::string(path)));
   spec.target.text = "unix:" + std::string(path);
   spec.name = spec.target.text;
+  spec.scheme = "unix";
   return spec;
+}
+
+void use_scheme(EndpointSpec* spec, const Scheme& scheme) {
+  spec->kind = scheme.kind;
+  spec->scheme = scheme.name;
+  spec->target.uses_tls = scheme.tls;
+  spec->target.http = scheme.kind == Kind::Http;
+}
+
+// What requests name as their host: without the port that the scheme implies (RFC 9110 section
+// 4.2.3), and without an IPv6 zone, which means something on this host only.
+std::string authority_of(const Host& host, uint16_t port, uint16_t default_port) {
+  std::string text = host.text();
+  if (host.literal && host.address.family() == Family::V6) {
+    text = host.address.ip_text();
+    text = "[" + text.substr(0, text.find('%')) + "]";
+  }
+  return port == default_port ? text : text + ":" + std::to_string(port);
 }
 
 void append_part(std::string* key, std::string_view part) {
@@ -94,7 +123,8 @@ Result<EndpointSpec> parse_endpoint_url(std::string_view url) {
   }
   const std::string_view scheme = url.substr(0, colon);
   std::string_view rest = url.substr(colon + 3);
-  if (const Result<bool> tls = scheme_uses_tls(scheme); !tls) return fail(Failure(tls.error()));
+  const Result<Scheme> known = scheme_of(scheme);
+  if (!known) return fail(Failure(known.error()));
   if (rest.find('@') != std::string_view::npos) {
     return fail(Status::E_BAD_URL, "user information is not allowed in an endpoint's URL");
   }
@@ -105,6 +135,7 @@ Result<EndpointSpec> parse_endpoint_url(std::string_view url) {
   const size_t bracket = rest.rfind(']');
   const size_t last = rest.rfind(':');
   if (last == std::string_view::npos || (bracket != std::string_view::npos && last < bracket)) {
+    if (known->port != 0) return make_host_spec(scheme, rest, {&known->port, 1});
     return fail(Status::E_BAD_PORT, in_quotes(url) + " has no port; " + std::string(kUrlForms));
   }
   const std::string_view host = rest.substr(0, last);
@@ -120,13 +151,13 @@ Result<EndpointSpec> parse_endpoint_url(std::string_view url) {
 
 Result<EndpointSpec> make_host_spec(std::string_view scheme, std::string_view host,
                                     std::span<const uint16_t> ports) {
-  const Result<bool> tls = scheme_uses_tls(scheme);
-  if (!tls) return fail(Failure(tls.error()));
+  const Result<Scheme> known = scheme_of(scheme);
+  if (!known) return fail(Failure(known.error()));
   Result<Host> parsed = parse_host(host);
   if (!parsed) return fail(std::move(parsed.error()));
   EndpointSpec spec;
   spec.target.host = std::move(*parsed);
-  spec.target.uses_tls = *tls;
+  use_scheme(&spec, *known);
   if (const Result<void> set = set_ports(&spec, ports); !set) return fail(Failure(set.error()));
   std::string host_text = spec.target.host.text();
   if (spec.target.host.literal) {
@@ -137,15 +168,17 @@ Result<EndpointSpec> make_host_spec(std::string_view scheme, std::string_view ho
       host_text = "[" + spec.target.host.address.ip_text() + "]";
   }
   spec.target.text = host_text + ":" + ports_text(spec.target.ports);
-  spec.name = std::string(scheme) + "://" + spec.target.text;
+  spec.name = spec.scheme + "://" + spec.target.text;
+  if (known->kind == Kind::Http)
+    spec.authority = authority_of(spec.target.host, spec.target.ports[0], known->port);
   return spec;
 }
 
 Result<EndpointSpec> make_address_spec(std::string_view scheme, std::string_view addresses) {
-  const Result<bool> tls = scheme_uses_tls(scheme);
-  if (!tls) return fail(Failure(tls.error()));
+  const Result<Scheme> known_scheme = scheme_of(scheme);
+  if (!known_scheme) return fail(Failure(known_scheme.error()));
   EndpointSpec spec;
-  spec.target.uses_tls = *tls;
+  use_scheme(&spec, *known_scheme);
   std::string_view rest = addresses;
   for (;;) {
     const size_t comma = rest.find(',');
@@ -169,7 +202,7 @@ Result<EndpointSpec> make_address_spec(std::string_view scheme, std::string_view
   for (const SocketAddress& address : spec.target.addresses)
     text += (text.empty() ? "" : ",") + address.text();
   spec.target.text = text;
-  spec.name = std::string(scheme) + "://" + text;
+  spec.name = spec.scheme + "://" + text;
   return spec;
 }
 
@@ -181,6 +214,13 @@ Result<void> finish_spec(EndpointSpec* spec, const Values& values) {
   if (static_cast<StartTls>(values.tls_starttls) != StartTls::None && !target.uses_tls) {
     return fail(Status::E_OPTION_RANGE,
                 "tls.starttls needs an endpoint with scheme \"tls\"; this one is " + spec->name);
+  }
+  if (spec->kind == Kind::Http && list) {
+    if (values.tls_server_name.empty()) {
+      return fail(Status::E_INVALID,
+                  "HTTP to a list of addresses needs the option tls.server_name: the host to name");
+    }
+    spec->authority = values.tls_server_name;
   }
   if (target.uses_tls) {
     if (list && !unix_socket && values.tls_server_name.empty()) {
@@ -196,7 +236,7 @@ Result<void> finish_spec(EndpointSpec* spec, const Values& values) {
   spec->settings = intern_settings(values);
 
   std::string& key = spec->key;
-  key = target.uses_tls ? "tls|" : "tcp|";
+  key = spec->scheme == "unix" ? "tcp|" : spec->scheme + "|";
   append_part(&key, target.host.text());
   append_part(&key, ports_text(target.ports));
   if (list) append_part(&key, target.text);
@@ -205,7 +245,7 @@ Result<void> finish_spec(EndpointSpec* spec, const Values& values) {
 
   if (target.uses_tls) {
     tls::TicketFields fields;
-    fields.kind = "raw";
+    fields.kind = spec->kind == Kind::Http ? "http" : "raw";
     fields.host = target.host.text();
     fields.ports = target.ports;
     fields.addresses = list ? target.addresses : std::vector<SocketAddress>();

@@ -11,14 +11,16 @@
 
 namespace conpool::pool {
 
-enum class Kind : uint8_t { Raw };
+enum class Kind : uint8_t { Raw, Http };
 
 struct EndpointSpec {
   Kind kind = Kind::Raw;
   dial::Target target;
-  std::string name;      // "tcp://localhost:6379", for texts and labels
-  std::string key;       // differs whenever two endpoints must not share a connection
-  SettingsPtr settings;  // pool's and endpoint's values, files read, validated
+  std::string scheme;     // "tcp", "tls", "unix", "http", "https"
+  std::string authority;  // of Http: "example.org", "example.org:8080", "[2001:db8::1]:8080"
+  std::string name;       // "tcp://localhost:6379", for texts and labels
+  std::string key;        // differs whenever two endpoints must not share a connection
+  SettingsPtr settings;   // pool's and endpoint's values, files read, validated
 };
 
 // Each answers with target and name filled; finish_spec adds the rest.

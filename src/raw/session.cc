@@ -10,11 +10,12 @@
 namespace conpool::raw {
 
 Session::Session(io::Loop& loop, std::unique_ptr<io::Stream> stream,
-                 std::shared_ptr<PinnedBytes> pinned, Place place)
+                 std::shared_ptr<PinnedBytes> pinned, Place place, Question question)
     : loop_(loop),
       stream_(std::move(stream)),
       pinned_(std::move(pinned)),
-      place_(std::move(place)) {
+      place_(std::move(place)),
+      question_(std::move(question)) {
   read_stall_.set_callback([this] {
     broken_ = true;
     fail_reads(Failure{.status = Status::E_STALL_TIMEOUT,
@@ -449,13 +450,12 @@ ErrorPtr Session::error_of(const Failure& failure, Phase phase, size_t sent) con
 // --- the active check
 // ------------------------------------------------------------------------------
 
-void Session::check(const std::string& send, const std::string& expect, Nanos timeout,
-                    Callback<void(Result<void>)> done) {
+void Session::check(Callback<void(Result<void>)> done) {
   transition(State::Checking);
-  check_expect_ = expect;
+  const std::string& send = question_.send;
   check_matched_ = 0;
   check_done_ = std::move(done);
-  loop_.arm(check_timer_, deadline_after(loop_.now(), timeout));
+  loop_.arm(check_timer_, deadline_after(loop_.now(), question_.timeout));
   const iovec part{const_cast<char*>(send.data()), send.size()};
   const Result<size_t> accepted = stream_->writev({&part, 1});
   bytes_out_ += accepted ? *accepted : 0;
@@ -467,13 +467,13 @@ void Session::check(const std::string& send, const std::string& expect, Nanos ti
 
 void Session::check_data(const Slice& data) {
   for (const uint8_t byte : data.span()) {
-    if (check_matched_ >= check_expect_.size() ||
-        static_cast<uint8_t>(check_expect_[check_matched_]) != byte) {
+    if (check_matched_ >= question_.expect.size() ||
+        static_cast<uint8_t>(question_.expect[check_matched_]) != byte) {
       return end_check(fail(Status::E_CHECK_FAILED, "the answer is not the expected one"));
     }
     ++check_matched_;
   }
-  if (check_matched_ == check_expect_.size()) end_check({});
+  if (check_matched_ == question_.expect.size()) end_check({});
 }
 
 void Session::end_check(Result<void> result) {

@@ -31,6 +31,13 @@ struct Place {
   std::string endpoint;  // "localhost:8088"
 };
 
+// The active check of an idle connection: `send` must be answered by exactly `expect`.
+struct Question {
+  std::string send;
+  std::string expect;
+  Nanos timeout = kSecond;
+};
+
 struct Lent {
   int fd = -1;
   Chunk* early = nullptr;  // bytes that came before the loan; may be null
@@ -41,7 +48,7 @@ class Session final : public session::Session, private io::StreamHandler, privat
   static constexpr size_t kBufferedBytes = 64 * 1024;
 
   Session(io::Loop& loop, std::unique_ptr<io::Stream> stream, std::shared_ptr<PinnedBytes> pinned,
-          Place place);
+          Place place, Question question = {});
   ~Session() override;
 
   // --- session::Session
@@ -51,6 +58,9 @@ class Session final : public session::Session, private io::StreamHandler, privat
   void idle(bool idle) override { stream_->idle(idle); }
   void close(bool abort) override;
   io::StreamFacts facts() const override { return stream_->facts(); }
+  void check(Callback<void(Result<void>)> done) override;
+  uint64_t bytes_in() const override { return bytes_in_; }
+  uint64_t bytes_out() const override { return bytes_out_; }
 
   // --- leases. Loop thread.
   void begin_lease(Nanos stall_timeout);
@@ -61,13 +71,6 @@ class Session final : public session::Session, private io::StreamHandler, privat
   void shutdown_write(ops::Op& op);
   // E_WRONG_STATE while ops run or after a failure, E_UNSUPPORTED for TLS.
   Result<Lent> lend(bool blocking);
-
-  // Sends `send` and waits for exactly `expect`; `done` runs once, later. Idle sessions only.
-  void check(const std::string& send, const std::string& expect, Nanos timeout,
-             Callback<void(Result<void>)> done);
-
-  uint64_t bytes_in() const { return bytes_in_; }
-  uint64_t bytes_out() const { return bytes_out_; }
 
  private:
   enum class State : uint8_t { New, Idle, Checking, Leased, Lent, Dead };
@@ -126,6 +129,7 @@ class Session final : public session::Session, private io::StreamHandler, privat
   std::unique_ptr<io::Stream> stream_;
   std::shared_ptr<PinnedBytes> pinned_;
   Place place_;
+  const Question question_;
   Canceller canceller_{*this};
   session::Owner* owner_ = nullptr;
   State state_ = State::New;
@@ -150,7 +154,6 @@ class Session final : public session::Session, private io::StreamHandler, privat
   Timer read_stall_;
   Timer write_stall_;
 
-  std::string check_expect_;
   size_t check_matched_ = 0;
   Callback<void(Result<void>)> check_done_;
   Timer check_timer_;

@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "tls/errors.h"
+#include "tls/pem.h"
 
 namespace conpool::tls {
 
@@ -128,6 +129,7 @@ Result<void> ClientStream::prepare() {
   if (Result<void> made = make_ssl(context.library(), context.native(), false); !made) return made;
   SSL_set_app_data(native(), this);
   if (Result<void> named = set_identity(); !named) return named;
+  if (Result<void> offer = set_alpn(); !offer) return offer;
   offer_ticket();
   return {};
 }
@@ -151,6 +153,18 @@ Result<void> ClientStream::set_identity() {
   return {};
 }
 
+Result<void> ClientStream::set_alpn() {
+  if (config_.alpn.empty()) return {};  // the context's own
+  Result<std::string> wire = alpn_wire(config_.alpn);
+  if (!wire) return fail(std::move(wire.error()));
+  ErrorScope errors;
+  if (SSL_set_alpn_protos(native(), reinterpret_cast<const unsigned char*>(wire->data()),
+                          static_cast<unsigned int>(wire->size())) != 0) {
+    return fail(Status::E_NOMEM);
+  }
+  return {};
+}
+
 // --- tickets
 
 void ClientStream::offer_ticket() {
@@ -165,7 +179,7 @@ void ClientStream::offer_ticket() {
   own.settings_id = context.serial();
   own.verify_name = name_;
   own.sni = literal_ ? std::string() : name_;
-  own.alpn = context.alpn();
+  own.alpn = offered();
   own.client_fingerprint = context.client_fingerprint();
   key_ = ticket_key(own);
   SessionPtr session = config_.sessions->take(key_, loop().now());
@@ -238,8 +252,8 @@ Result<void> ClientStream::accept_handshake() {
   SSL_get0_alpn_selected(native(), &protocol, &size);
   if (size > 0) {
     const std::string chosen(reinterpret_cast<const char*>(protocol), size);
-    const std::vector<std::string>& offered = config_.context->alpn();
-    if (std::find(offered.begin(), offered.end(), chosen) == offered.end()) {
+    const std::vector<std::string>& offer = offered();
+    if (std::find(offer.begin(), offer.end(), chosen) == offer.end()) {
       return fail(Status::E_TLS_ALPN, "the peer chose a protocol that was not offered");
     }
   }

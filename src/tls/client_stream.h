@@ -22,6 +22,8 @@ struct ClientConfig {
   std::string ticket_key;
   std::shared_ptr<SessionCache> sessions;
   std::unique_ptr<Hop> hop;  // run first; may be null
+  // Application protocols to offer in place of the context's (tls.alpn); empty: the context's.
+  std::vector<std::string> alpn;
 };
 
 // Gives a client context the callbacks for verification and new sessions.
@@ -48,6 +50,10 @@ class ClientStream final : public TlsStream {
   ClientStream(io::Loop& loop, std::unique_ptr<io::Stream> lower, ClientConfig config);
   Result<void> prepare();
   Result<void> set_identity();
+  Result<void> set_alpn();
+  const std::vector<std::string>& offered() const {
+    return config_.alpn.empty() ? config_.context->alpn() : config_.alpn;
+  }
   void offer_ticket();
   Result<void> accept_handshake() override;
   Result<void> recheck();

@@ -550,7 +550,7 @@ TEST(Machine, ARestingDialCoversItsOwnWaiterOnly) {
   rig.dispatch();
   EXPECT_TRUE(rig.machine.rest_dial(1));
   rig.wait();
-  rig.dispatch();  // the second waiter gets a dial of its own
+  rig.dispatch();              // the second waiter gets a dial of its own
   rig.pass(rig.now + ms(50));  // and the first one's queue time does not count while it rests
   EXPECT_EQ(rig.take_log(), (Lines{"0 dial 1 for w1", "0 dial 2 for w2"}));
   rig.dial_fails(2);

@@ -1,6 +1,6 @@
 // Tests of the pause before a dial is repeated that nobody waits for.
-#include <algorithm>
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <memory>
 

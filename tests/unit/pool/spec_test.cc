@@ -41,11 +41,31 @@ TEST(Spec, Urls) {
   EXPECT_TRUE(spec_of(parse_endpoint_url("tls://h:443")).target.uses_tls);
 }
 
+TEST(Spec, HttpUrls) {
+  const EndpointSpec plain = spec_of(parse_endpoint_url("HTTP://Example.com"));
+  EXPECT_EQ(plain.kind, Kind::Http);
+  EXPECT_EQ(plain.name, "http://example.com:80");
+  EXPECT_EQ(plain.authority, "example.com");
+  EXPECT_FALSE(plain.target.uses_tls);
+  EXPECT_EQ(spec_of(parse_endpoint_url("https://h:443/")).authority, "h");
+  EXPECT_EQ(spec_of(parse_endpoint_url("https://h:8443")).authority, "h:8443");
+  EXPECT_EQ(spec_of(parse_endpoint_url("https://h")).target.ports, (std::vector<uint16_t>{443}));
+  EXPECT_EQ(spec_of(parse_endpoint_url("http://[2001:DB8::1]")).authority, "[2001:db8::1]");
+  EXPECT_EQ(spec_of(parse_endpoint_url("http://[::1]:8080")).authority, "[::1]:8080");
+  EXPECT_EQ(spec_of(parse_endpoint_url("http://127.0.0.1:80")).authority, "127.0.0.1");
+}
+
+TEST(Spec, HttpAndRawNeverShare) {
+  EXPECT_NE(key_of("http://h:80"), key_of("tcp://h:80"));
+  EXPECT_NE(key_of("https://h:443"), key_of("tls://h:443"));
+}
+
 TEST(Spec, BadUrls) {
   EXPECT_EQ(refusal(""), Status::E_BAD_URL);
   EXPECT_EQ(refusal("example.com:80"), Status::E_BAD_URL);
   EXPECT_EQ(refusal("gopher://h:70"), Status::E_BAD_URL);
-  EXPECT_EQ(refusal("https://h:443"), Status::E_UNSUPPORTED);
+  EXPECT_EQ(refusal("https://h/path"), Status::E_BAD_URL);
+  EXPECT_EQ(refusal("https://"), Status::E_BAD_NAME);
   EXPECT_EQ(refusal("tcp://u:p@h:80"), Status::E_BAD_URL);
   EXPECT_EQ(refusal("tcp://h:80/path"), Status::E_BAD_URL);
   EXPECT_EQ(refusal("tcp://h"), Status::E_BAD_PORT);
@@ -99,8 +119,9 @@ TEST(Spec, OptionsOfAnEndpointArePartOfItsKeyThoseOfARequestAreNot) {
     Config config;
     bool changed = false;
     for (const char* text :
-         {"3", "7s", "true", "false", "x", "1.3", "v4_only", "random", "close", "public_only",
-          "continue", "tcp", "2", "1ms", "100ms", "20ms", "17s", "postgres"}) {
+         {"3",      "7s",    "true",        "false",    "x",     "1.3",    "v4_only",
+          "random", "close", "public_only", "continue", "tcp",   "2",      "1ms",
+          "100ms",  "20ms",  "17s",         "postgres", "http1", "128KiB", "64"}) {
       if (!config.set(option.name, text)) continue;
       Values values = default_values();
       const Values before = values;

@@ -1,0 +1,26 @@
+// What was established, for readouts on any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dial/dial.h"
+
+namespace conpool::pool {
+
+// Immutable once the connection stands.
+struct ConnectionFacts {
+  uint64_t id = 0;
+  std::string endpoint;
+  std::string address;  // as conpool_connection_address tells it
+  dial::Protocol protocol = dial::Protocol::Raw;
+  SocketAddress local;
+  Time opened = 0;
+  Nanos rtt = 0;
+  dial::Timing timing;
+  std::vector<Attempt> attempts;
+  std::optional<tls::TlsFacts> tls;
+};
+
+}  // namespace conpool::pool

@@ -1,0 +1,41 @@
+// Waiter: who asks for a place on a connection, and what it is told.
+#pragma once
+
+#include <memory>
+
+#include "base/error.h"
+#include "base/settings.h"
+#include "pool/endpoint_machine.h"
+
+namespace conpool::pool {
+
+class Connection;
+
+struct HolderTag {};
+
+// Lifecycle: Endpoint::wait → granted or failed, once; later than wait(), and never from inside a
+// call into the endpoint. After granted the place is the waiter's until it calls
+// Connection::end_lease or is told detached. A place that ended without the request having been
+// processed may be followed by Endpoint::wait_again, which gives the waiter its first position in
+// the line back.
+//
+// The waiter outlives all of this: whoever owns it calls Endpoint::leave before it ends.
+class Waiter : public WaiterRecord, public ListNode<HolderTag> {
+ public:
+  // `reused`: the connection had a lease before.
+  virtual void granted(Connection& connection, bool reused) = 0;
+  // It has left the line without a place.
+  virtual void failed(const ErrorPtr& error) = 0;
+  // The connection closed under it. What ran on its session was ended before.
+  virtual void detached() = 0;
+
+  // Its op, for events; 0 without one.
+  uint64_t op_id = 0;
+  // The values of its own: timeouts, retries. Set before wait().
+  std::shared_ptr<const Values> values;
+
+ protected:
+  ~Waiter() = default;
+};
+
+}  // namespace conpool::pool
