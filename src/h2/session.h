@@ -130,6 +130,7 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   void receive(const Slice& data);
   void receive_failed(int code);
   void broken_by_peer();
+  Failure broken_rules() const;
   int frame_begins(uint8_t type, uint8_t flags, int32_t stream, size_t size);
   int header_block_begins(int32_t stream);
   int header_line(int32_t stream, std::string_view name, std::string_view value);

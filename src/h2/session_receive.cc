@@ -13,9 +13,10 @@ using session::LeaseEnd;
 
 namespace {
 
-constexpr size_t kFirstBytes = 24;     // of a peer that does not speak HTTP/2, for the error
-constexpr size_t kPaddedEmpty = 256;   // the longest DATA that may be nothing but padding
-constexpr size_t kFieldOverhead = 32;  // RFC 9113 section 6.5.2
+constexpr size_t kComplaintBytes = 200;  // of nghttp2's words, which repeat the peer's
+constexpr size_t kFirstBytes = 24;       // of a peer that does not speak HTTP/2, for the error
+constexpr size_t kPaddedEmpty = 256;     // the longest DATA that may be nothing but padding
+constexpr size_t kFieldOverhead = 32;    // RFC 9113 section 6.5.2
 
 }  // namespace
 
@@ -73,12 +74,21 @@ void Session::receive_failed(int code) {
 
 // nghttp2 has a GOAWAY ready and ignores all else.
 void Session::broken_by_peer() {
-  while (!own_goaway_ && !dead() && pull()) {
-  }
-  if (!dead()) (void)write();
-  die({.status = Status::E_H2_PROTOCOL,
-       .h2_error = own_goaway_code_,
-       .detail = without_control_bytes(complaint_.substr(0, kQuotedBytes))});
+  uint64_t before = 0;
+  do {
+    before = output_.end();
+    if (!pull()) return;
+  } while (!own_goaway_ && output_.end() > before);
+  if (!blocked_) (void)write();
+  die(broken_rules());
+}
+
+Failure Session::broken_rules() const {
+  return {.status = Status::E_H2_PROTOCOL,
+          .h2_error = own_goaway_code_,
+          .detail = complaint_.empty()
+                        ? std::string(nghttp2_http2_strerror(own_goaway_code_))
+                        : without_control_bytes(complaint_.substr(0, kComplaintBytes))};
 }
 
 // --- limits
@@ -348,12 +358,13 @@ void Session::frame_invalid(uint8_t type, int32_t stream, int code) {
   if (code != NGHTTP2_ERR_HTTP_HEADER && code != NGHTTP2_ERR_HTTP_MESSAGING) return;
   Exchange* exchange = find(stream);
   if (exchange == nullptr) return;
-  finish(*exchange,
-         {.status = Status::E_HTTP_MALFORMED,
-          .h2_error = NGHTTP2_PROTOCOL_ERROR,
-          .detail = complaint_.empty() ? std::string("the header or trailer breaks RFC 9113")
-                                       : without_control_bytes(complaint_.substr(0, 200))},
-         Proof::MaybeProcessed, LeaseEnd::Reusable);
+  finish(
+      *exchange,
+      {.status = Status::E_HTTP_MALFORMED,
+       .h2_error = NGHTTP2_PROTOCOL_ERROR,
+       .detail = complaint_.empty() ? std::string("the header or trailer breaks RFC 9113")
+                                    : without_control_bytes(complaint_.substr(0, kComplaintBytes))},
+      Proof::MaybeProcessed, LeaseEnd::Reusable);
 }
 
 // The stream is over for nghttp2. Whatever ended in order was finished before: what is left are

@@ -78,9 +78,7 @@ void Session::flush() {
     if (++rounds > kRoundsMost) return schedule();
     if (!fill() || output_.empty() || !write()) break;
   }
-  if (own_goaway_ && !dead()) {
-    die({.status = Status::E_H2_PROTOCOL, .h2_error = own_goaway_code_, .detail = complaint_});
-  }
+  if (own_goaway_ && !dead()) die(broken_rules());
   update_reading();
 }
 
@@ -92,7 +90,8 @@ bool Session::fill() {
     const bool asked = !pending_.empty();
     if (asked) submit_next();
     if (!pull()) return false;
-    if (!asked && output_.end() == before) break;
+    // Nothing follows nghttp2's own GOAWAY.
+    if ((!asked && output_.end() == before) || own_goaway_) break;
   }
   return true;
 }
@@ -115,7 +114,7 @@ bool Session::pull() {
     unsent_.push_back(*ends_here_);
     ends_here_ = nullptr;
   }
-  return size > 0 || !own_goaway_;
+  return true;
 }
 
 // One write. False when the transport took less than all, or failed.
