@@ -1,44 +1,16 @@
 // A connection's facts as JSON.
 #include "capi/connection_json.h"
 
-#include "observe/text.h"
+#include "capi/json_object.h"
 
 namespace conpool::capi {
 namespace {
-
-class Object {
- public:
-  explicit Object(std::string* out) : out_(*out) { out_ += '{'; }
-  ~Object() { out_ += '}'; }
-  void text(std::string_view name, std::string_view value) {
-    key(name);
-    observe::append_json_string(&out_, value);
-  }
-  void number(std::string_view name, int64_t value) {
-    key(name);
-    out_ += std::to_string(value);
-  }
-  void flag(std::string_view name, bool value) {
-    key(name);
-    out_ += value ? "true" : "false";
-  }
-  void key(std::string_view name) {
-    if (!first_) out_ += ',';
-    first_ = false;
-    observe::append_json_string(&out_, name);
-    out_ += ':';
-  }
-
- private:
-  std::string& out_;
-  bool first_ = true;
-};
 
 void add_attempts(std::string* out, const std::vector<Attempt>& attempts) {
   *out += '[';
   for (const Attempt& attempt : attempts) {
     if (out->back() != '[') *out += ',';
-    Object object(out);
+    JsonObject object(out);
     object.text("phase", phase_name(attempt.phase));
     object.text("target", attempt.target);
     object.number("round", attempt.round);
@@ -51,7 +23,7 @@ void add_attempts(std::string* out, const std::vector<Attempt>& attempts) {
 }
 
 void add_tls(std::string* out, const tls::TlsFacts& tls) {
-  Object object(out);
+  JsonObject object(out);
   object.text("version", tls.version);
   object.text("cipher", tls.cipher);
   object.text("alpn", tls.alpn);
@@ -70,7 +42,7 @@ std::string connection_json(const pool::Lease& lease, Time now) {
   const pool::ConnectionFacts& facts = lease.facts();
   std::string out;
   {
-    Object object(&out);
+    JsonObject object(&out);
     object.number("id", static_cast<int64_t>(facts.id));
     object.text("endpoint", facts.endpoint);
     object.text("address", facts.address);

@@ -1,18 +1,16 @@
-// Endpoints: what is connected to, and the acquire of a connection.
-#include "capi/handles.h"
+// Endpoints: what is connected to, the acquire of a connection, and connecting ahead.
+#include "capi/endpoint_target.h"
 #include "pool/commands.h"
 
 using namespace conpool;
 using namespace conpool::capi;
 
-namespace {
+namespace conpool::capi {
 
-// Merges, validates, reads files once, freezes.
-conpool_status finish_endpoint(conpool_pool* pool, Result<pool::EndpointSpec> parsed,
-                               const conpool_config* config, conpool_endpoint** out,
-                               conpool_error** error) {
+conpool_status make_target(pool::Core& core, Result<pool::EndpointSpec> parsed,
+                           const conpool_config* config, EndpointTarget* out,
+                           conpool_error** error) {
   if (!parsed) return refuse(error, std::move(parsed.error()));
-  pool::Core& core = *pool->core;
   Values values = core.settings().values();
   if (config != nullptr) {
     if (inherited(config)) return refuse(error, {.status = Status::E_FORKED});
@@ -27,11 +25,41 @@ conpool_status finish_endpoint(conpool_pool* pool, Result<pool::EndpointSpec> pa
     return refuse(error, finished.error());
   if (Result<void> usable = core.check_tls(*parsed); !usable)
     return refuse(error, usable.error(), parsed->name);
+  out->spec = std::make_shared<pool::EndpointSpec>(std::move(*parsed));
+  out->values = std::shared_ptr<const Values>(out->spec->settings, &out->spec->settings->values());
+  return code(Status::OK);
+}
+
+conpool_status merge_request_values(const conpool_config* config,
+                                    std::shared_ptr<const Values>* values, conpool_error** error) {
+  if (config == nullptr) return code(Status::OK);
+  if (inherited(config)) return refuse(error, {.status = Status::E_FORKED});
+  if (const Result<void> place = config->config.check_scope(Scope::REQUEST); !place)
+    return refuse(error, place.error());
+  auto merged = std::make_shared<Values>(**values);
+  config->config.apply(merged.get());
+  if (const Result<void> valid = validate(*merged); !valid) return refuse(error, valid.error());
+  *values = std::move(merged);
+  return code(Status::OK);
+}
+
+}  // namespace conpool::capi
+
+namespace {
+
+// Merges, validates, reads files once, freezes.
+conpool_status finish_endpoint(conpool_pool* pool, Result<pool::EndpointSpec> parsed,
+                               const conpool_config* config, conpool_endpoint** out,
+                               conpool_error** error) {
+  pool::Core& core = *pool->core;
+  EndpointTarget target;
+  if (const conpool_status bad = make_target(core, std::move(parsed), config, &target, error);
+      bad != 0)
+    return bad;
   auto handle = std::make_unique<conpool_endpoint>();
   handle->core = &core;
-  handle->spec = std::make_shared<pool::EndpointSpec>(std::move(*parsed));
-  handle->values =
-      std::shared_ptr<const Values>(handle->spec->settings, &handle->spec->settings->values());
+  handle->spec = std::move(target.spec);
+  handle->values = std::move(target.values);
   if (handle->values->pool_min_idle > 0) {
     // Warming begins with the endpoint, not with its first acquire.
     const Status called = core.call([&] { (void)core.endpoint(handle->spec); });
@@ -111,17 +139,10 @@ conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint, const conpoo
     pool::Core& core = *endpoint->core;
     if (core.closed()) return code(Status::E_CLOSED);
     if (const Status bad = check_queue(queue, core); bad != Status::OK) return code(bad);
+    if (endpoint->spec->kind != pool::Kind::Raw) return code(Status::E_UNSUPPORTED);
     std::shared_ptr<const Values> values = endpoint->values;
-    if (config != nullptr) {
-      if (inherited(config)) return code(Status::E_FORKED);
-      if (const Result<void> place = config->config.check_scope(Scope::REQUEST); !place) {
-        return code(place.error().status);
-      }
-      auto merged = std::make_shared<Values>(*values);
-      config->config.apply(merged.get());
-      if (const Result<void> valid = validate(*merged); !valid) return code(valid.error().status);
-      values = std::move(merged);
-    }
+    if (const conpool_status bad = merge_request_values(config, &values, nullptr); bad != 0)
+      return bad;
     auto target = std::make_shared<pool::AcquireTarget>(
         pool::AcquireTarget{core, endpoint->spec, std::make_shared<pool::Lease>(core)});
     Result<ops::Op*> op =
@@ -132,6 +153,33 @@ conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint, const conpoo
     (*op)->arguments().overrides = std::move(values);
     *out_op = (*op)->id();
     (*op)->submit(pool::run_acquire);
+    return code(Status::OK);
+  });
+}
+
+conpool_status conpool_endpoint_preconnect(conpool_endpoint* endpoint, uint32_t count,
+                                           const conpool_config* config, conpool_queue* queue,
+                                           uint64_t user_data, conpool_op* out_op) noexcept {
+  return guard([&] {
+    if (endpoint == nullptr || out_op == nullptr || count == 0) return code(Status::E_INVALID);
+    if (inherited(endpoint)) return code(Status::E_FORKED);
+    pool::Core& core = *endpoint->core;
+    if (core.closed()) return code(Status::E_CLOSED);
+    if (const Status bad = check_queue(queue, core); bad != Status::OK) return code(bad);
+    std::shared_ptr<const Values> values = endpoint->values;
+    if (const conpool_status bad = merge_request_values(config, &values, nullptr); bad != 0)
+      return bad;
+    auto target =
+        std::make_shared<pool::PreconnectTarget>(pool::PreconnectTarget{core, endpoint->spec});
+    Result<ops::Op*> op =
+        ops::Op::begin(core, queue == nullptr ? nullptr : queue->queue, CONPOOL_EVENT_PRECONNECT,
+                       user_data, core.ops_in_flight(), core.ops_limit());
+    if (!op) return code(op.error().status);
+    (*op)->arguments().target = std::move(target);
+    (*op)->arguments().overrides = std::move(values);
+    (*op)->arguments().number = count;
+    *out_op = (*op)->id();
+    (*op)->submit(pool::run_preconnect);
     return code(Status::OK);
   });
 }

@@ -32,6 +32,14 @@ int32_t conpool_error_os_errno(const conpool_error* error) noexcept {
   return error == nullptr ? 0 : error_of(error)->error().cause.os_error;
 }
 
+int64_t conpool_error_h2_code(const conpool_error* error) noexcept {
+  if (error == nullptr) return -1;
+  const Failure& cause = error_of(error)->error().cause;
+  const int32_t status = code(cause.status);
+  const bool of_h2 = status <= CONPOOL_E_H2_PROTOCOL && status >= CONPOOL_E_H2_HTTP_1_1_REQUIRED;
+  return of_h2 ? static_cast<int64_t>(cause.h2_error) : -1;
+}
+
 int64_t conpool_error_tls_verify(const conpool_error* error) noexcept {
   return error == nullptr ? 0 : error_of(error)->error().cause.tls_verify;
 }

@@ -5,6 +5,8 @@
 
 #include "base/settings.h"
 #include "capi/guard.h"
+#include "client/request.h"
+#include "client/response.h"
 #include "pool/application_resolver.h"
 #include "pool/core.h"
 #include "raw/chunk.h"
@@ -32,9 +34,15 @@ struct conpool_queue {
   uint32_t born = conpool::ops::fork_generation();
 };
 
+struct conpool_request {
+  conpool::pool::Core* core;  // referenced
+  std::unique_ptr<conpool::client::Request> request;
+  uint32_t born = conpool::ops::fork_generation();
+};
+
 namespace conpool::capi {
 
-// The four kinds of objects that events carry: the handle is the object's ops::Object part.
+// The five kinds of objects that events carry: the handle is the object's ops::Object part.
 template <typename T, typename Handle>
 T* object_of(Handle* handle) {
   return static_cast<T*>(
@@ -51,6 +59,9 @@ inline raw::Chunk* chunk_of(const conpool_chunk* chunk) {
 }
 inline pool::Question* question_of(const conpool_lookup* lookup) {
   return object_of<pool::Question>(lookup);
+}
+inline const client::Response* response_of(const conpool_response* response) {
+  return object_of<client::Response>(response);
 }
 template <typename Handle>
 Handle* handle_of(ops::Object* object) {

@@ -2,7 +2,8 @@
  * conpool: the client-side connection layer as one library.
  *
  * A program names a host and gets the best live connection to it: resolved, raced over its
- * addresses, verified by TLS, pooled by name. Connections are leased: acquire one, read and write
+ * addresses, verified by TLS, pooled by name. HTTP requests go out over it, HTTP/1.1 or HTTP/2 as
+ * the server speaks; for every other protocol connections are leased: acquire one, read and write
  * it, release it; the next acquire gets it again.
  *
  * HOW IT WORKS
@@ -11,7 +12,7 @@
  *             that runs on it
  *   endpoint  what a program names: scheme, host and ports, options. Connections of different
  *             endpoints never mix
- *   op        what a program starts: acquire, read, write, close. It ends exactly once
+ *   op        what a program starts: request, acquire, read, write, close. It ends exactly once
  *   queue     where ops report: events are taken with conpool_queue_next, from any number of
  *             threads
  *
@@ -22,6 +23,10 @@
  * ever called from inside the library.
  *
  *   conpool_pool_new(NULL, &pool, NULL);
+ *   conpool_request_new(pool, "GET", "https://example.org/", CONPOOL_NUL_TERMINATED, NULL,
+ *                       &request, NULL);
+ *   conpool_perform(request, NULL, &response, &error);
+ *
  *   conpool_endpoint_new(pool, "tcp://localhost:6379", CONPOOL_NUL_TERMINATED, NULL, &at, NULL);
  *   conpool_endpoint_acquire(at, NULL, NULL, 0, &op);
  *   conpool_op_wait(op, CONPOOL_FOREVER, &event);      event.object is a conpool_connection
@@ -93,6 +98,8 @@ typedef struct conpool_pool conpool_pool;             /* the loop and everything
 typedef struct conpool_endpoint conpool_endpoint;     /* what is connected to */
 typedef struct conpool_queue conpool_queue;           /* where events arrive */
 typedef struct conpool_connection conpool_connection; /* one lease of one connection */
+typedef struct conpool_request conpool_request;       /* what is asked of an HTTP server */
+typedef struct conpool_response conpool_response;     /* what it answered; immutable */
 typedef struct conpool_chunk conpool_chunk;           /* bytes received; immutable */
 typedef struct conpool_error conpool_error;   /* what failed, and all that was tried; immutable */
 typedef struct conpool_lookup conpool_lookup; /* a name that the program is asked to resolve */
@@ -123,6 +130,9 @@ enum {
   CONPOOL_E_WRONG_STATE = -112,
   CONPOOL_E_UNSUPPORTED = -113,
   CONPOOL_E_WRONG_THREAD = -114,
+  CONPOOL_E_BAD_METHOD = -115,
+  CONPOOL_E_BAD_FIELD = -116,
+  CONPOOL_E_BAD_BODY = -117,
 
   CONPOOL_E_NOMEM = -200,
   CONPOOL_E_INTERNAL = -201,
@@ -162,6 +172,25 @@ enum {
   CONPOOL_E_TLS_TRUNCATED = -505,
   CONPOOL_E_TLS_PROTOCOL = -506,
 
+  CONPOOL_E_HTTP_MALFORMED = -600,
+  CONPOOL_E_HTTP_TRUNCATED = -601,
+  CONPOOL_E_HTTP_NO_RESPONSE = -602,
+  CONPOOL_E_HTTP_HEADER_LIMIT = -603,
+  CONPOOL_E_HTTP_BODY_LIMIT = -604,
+  CONPOOL_E_HTTP_INTERIM_LIMIT = -605,
+  CONPOOL_E_HTTP_UPGRADED = -606,
+  CONPOOL_E_HTTP_FIRST_BYTE_TIMEOUT = -607,
+  CONPOOL_E_HTTP_BODY_SOURCE = -608,
+  CONPOOL_E_HTTP_BODY_LENGTH = -609,
+  CONPOOL_E_H2_PROTOCOL = -620,
+  CONPOOL_E_H2_STREAM_RESET = -621,
+  CONPOOL_E_H2_REFUSED = -622,
+  CONPOOL_E_H2_GOAWAY = -623,
+  CONPOOL_E_H2_FLOOD = -624,
+  CONPOOL_E_H2_PING_TIMEOUT = -625,
+  CONPOOL_E_H2_PREFACE = -626,
+  CONPOOL_E_H2_HTTP_1_1_REQUIRED = -627,
+
   CONPOOL_E_WAITERS_LIMIT = -700,
   CONPOOL_E_QUEUE_TIMEOUT = -701,
   CONPOOL_E_OPS_LIMIT = -702,
@@ -199,7 +228,16 @@ enum {
   CONPOOL_EVENT_WRITE =
       3, /* a write or shutdown_write ended. value[0]: bytes written, on failure too */
   CONPOOL_EVENT_LOOKUP = 4, /* a name is to be resolved. object: conpool_lookup */
-  CONPOOL_EVENT_CLOSED = 5  /* a conpool_pool_close ended. value[0]: leases that had to be broken */
+  CONPOOL_EVENT_CLOSED = 5, /* a conpool_pool_close ended. value[0]: leases that had to be broken */
+  CONPOOL_EVENT_RESPONSE = 6, /* a request ended. object: conpool_response. value[0]: how often the
+                                 request was sent; value[1]: CONPOOL_PROOF_*, on failure too */
+  CONPOOL_EVENT_HEAD = 7,     /* the response's header came. object: conpool_response */
+  CONPOOL_EVENT_CHUNK = 8,    /* a part of its body came. object: conpool_chunk. value[0]: bytes of
+                                 the body before it */
+  CONPOOL_EVENT_TRAILERS = 9, /* trailers came. object: conpool_response */
+  CONPOOL_EVENT_INTERIM = 10, /* an interim (1xx) response came. object: conpool_response */
+  CONPOOL_EVENT_PRECONNECT =
+      11 /* a conpool_endpoint_preconnect ended. value[0]: open connections */
 };
 
 /* Flags of events. */
@@ -317,6 +355,8 @@ CONPOOL_API int32_t conpool_error_phase(const conpool_error* error) CONPOOL_NOEX
 CONPOOL_API int32_t conpool_error_proof(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* errno of the cause, or 0. */
 CONPOOL_API int32_t conpool_error_os_errno(const conpool_error* error) CONPOOL_NOEXCEPT;
+/* HTTP/2's error code of the cause (RFC 9113 section 7), or -1 where there is none. */
+CONPOOL_API int64_t conpool_error_h2_code(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* OpenSSL's X509_V_ERR_* code of the cause, or 0. */
 CONPOOL_API int64_t conpool_error_tls_verify(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* One line: "connection refused (ECONNREFUSED), connecting to tcp:127.0.0.1:8088, connecting to
@@ -450,9 +490,10 @@ CONPOOL_API conpool_status conpool_pool_set_resolver(conpool_pool* pool, conpool
 /*
  * Names an endpoint by text.
  *
- * url     "tcp://host:port", "tls://host:port" or "unix:/path". The host may be a name, an IPv4
- *         address or an IPv6 address in brackets; several ports are separated by commas
- *         ("tcp://host:443,8443") and raced
+ * url     "http://host", "https://host:8443" for requests (port 80 or 443 unless given);
+ *         "tcp://host:port", "tls://host:port" or "unix:/path" for connections. The host may be a
+ *         name, an IPv4 address or an IPv6 address in brackets; several ports are separated by
+ *         commas ("tcp://host:443,8443") and raced
  * config  options of scope endpoint and request over the pool's own, or NULL
  * out     the endpoint; free it with conpool_endpoint_free
  *
@@ -468,7 +509,7 @@ CONPOOL_API conpool_status conpool_endpoint_new(conpool_pool* pool, const char* 
 /*
  * Names an endpoint by host name (or literal) and ports.
  *
- * scheme  "tcp" or "tls"
+ * scheme  "http", "https", "tcp" or "tls"
  *
  * Returns as conpool_endpoint_new. Any thread; reads the files that options name.
  */
@@ -481,7 +522,8 @@ CONPOOL_API conpool_status conpool_endpoint_new_host(conpool_pool* pool, const c
 
 /*
  * Names an endpoint by its addresses: no name is resolved. The list is part of the endpoint's key.
- * With scheme "tls" the option tls.server_name is needed.
+ * With scheme "tls", "http" or "https" the option tls.server_name is needed: the name to verify,
+ * and the host that requests name.
  *
  * addresses  "192.0.2.1:443,[2001:db8::1]:443", at most 64
  *
@@ -512,6 +554,20 @@ CONPOOL_API conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint,
                                                     const conpool_config* config,
                                                     conpool_queue* queue, uint64_t user_data,
                                                     conpool_op* out_op) CONPOOL_NOEXCEPT;
+
+/*
+ * Starts to open connections before they are needed: until `count` are open, or as many as the
+ * endpoint's limits allow (of HTTP/2 one is enough for many requests: an endpoint known to speak it
+ * opens no more than that). They stay pooled like any other.
+ *
+ * The op ends with CONPOOL_EVENT_PRECONNECT; value[0] tells how many are open then. It fails when a
+ * dial fails and none is open. Returns CONPOOL_E_INVALID for count 0, CONPOOL_E_OPS_LIMIT,
+ * CONPOOL_E_CLOSED, CONPOOL_E_NOMEM. Any thread; does not block.
+ */
+CONPOOL_API conpool_status conpool_endpoint_preconnect(conpool_endpoint* endpoint, uint32_t count,
+                                                       const conpool_config* config,
+                                                       conpool_queue* queue, uint64_t user_data,
+                                                       conpool_op* out_op) CONPOOL_NOEXCEPT;
 
 /* ------------------------------------------------------------------------------------------
  * Ops
@@ -587,6 +643,212 @@ CONPOOL_API void conpool_queue_free(conpool_queue* queue) CONPOOL_NOEXCEPT;
 /* Frees what the event carries (a connection is released as broken) and clears event->object.
    Harmless twice. Any thread. To keep the object, set event->object to NULL first. */
 CONPOOL_API void conpool_event_dispose(conpool_event* event) CONPOOL_NOEXCEPT;
+
+/* ------------------------------------------------------------------------------------------
+ * Requests
+ *
+ * A request is built, then started as often as wanted, also several times at once: the first start
+ * freezes it. Whether it goes out over HTTP/1.1 or as a stream of a shared HTTP/2 connection is
+ * decided by what the server speaks (option http.version); events and results are the same.
+ *
+ * The library adds Host (or :authority), Content-Length or Transfer-Encoding, and what the
+ * connection needs. It follows no redirects, keeps no cookies, decompresses and caches nothing.
+ *
+ * A request that failed is sent again by itself only where that is safe: when nothing of it was
+ * sent, when the server said that it did not process it, and, if its method is idempotent (RFC 9110
+ * section 9.2.2) or it was declared so, when a connection that was used before turned out to be
+ * closed. In everything else the error's proof says what is known.
+ */
+
+/*
+ * A request by URL.
+ *
+ * method  a token, sent as it is: "GET"
+ * url     "http://host/path?query" or "https://…"; a fragment is not allowed
+ * config  options of scope endpoint and request over the pool's own, or NULL
+ * out     the request; free it with conpool_request_free
+ *
+ * Returns CONPOOL_E_BAD_METHOD, CONPOOL_E_BAD_URL, and as conpool_endpoint_new. Any thread; reads
+ * the files that options name.
+ */
+CONPOOL_API conpool_status conpool_request_new(conpool_pool* pool, const char* method,
+                                               const char* url, size_t size,
+                                               const conpool_config* config, conpool_request** out,
+                                               conpool_error** error) CONPOOL_NOEXCEPT;
+
+/*
+ * A request to an endpoint of scheme "http" or "https": the fast way for many requests.
+ *
+ * target  "/path?query", or "*" for OPTIONS
+ *
+ * Returns CONPOOL_E_BAD_METHOD, CONPOOL_E_BAD_URL, CONPOOL_E_UNSUPPORTED (an endpoint of another
+ * scheme; method CONNECT). Any thread; does not block.
+ */
+CONPOOL_API conpool_status conpool_request_new_at(conpool_endpoint* endpoint, const char* method,
+                                                  const char* target, size_t size,
+                                                  conpool_request** out,
+                                                  conpool_error** error) CONPOOL_NOEXCEPT;
+
+/*
+ * Adds a header field; fields of one name keep their order. The name is a token, the value has no
+ * control characters but HTAB; white space around it is dropped.
+ *
+ * "Host" sets what the request names as its host. "Content-Length" must equal the body's length.
+ * "Expect: 100-continue" holds the body until the server wants it. Connection, Keep-Alive,
+ * Proxy-Connection, TE other than "trailers", Transfer-Encoding, Upgrade and HTTP2-Settings belong
+ * to the connection and are refused.
+ *
+ * Returns CONPOOL_E_BAD_FIELD (the error says what is wrong), CONPOOL_E_WRONG_STATE after the first
+ * start. One at a time.
+ */
+CONPOOL_API conpool_status conpool_request_header(conpool_request* request, const char* name,
+                                                  size_t name_size, const char* value,
+                                                  size_t value_size,
+                                                  conpool_error** error) CONPOOL_NOEXCEPT;
+
+/* Adds a trailer field, sent after the body: over HTTP/1.1 in the chunked coding. As
+ * conpool_request_header; fields about framing, routing or the connection are refused. */
+CONPOOL_API conpool_status conpool_request_trailer(conpool_request* request, const char* name,
+                                                   size_t name_size, const char* value,
+                                                   size_t value_size,
+                                                   conpool_error** error) CONPOOL_NOEXCEPT;
+
+/*
+ * The whole body. Its bytes are borrowed by each start until that op's FINAL event (or until
+ * conpool_queue_close of its queue has returned): neither change nor free them before.
+ *
+ * Returns CONPOOL_E_WRONG_STATE after the first start. One at a time.
+ */
+CONPOOL_API conpool_status conpool_request_body(conpool_request* request, const void* data,
+                                                size_t size) CONPOOL_NOEXCEPT;
+
+/*
+ * The body from a file: `size` bytes from `offset` on, or all that follow with size -1. The
+ * descriptor is duplicated; it must be of a regular file, which is read on a thread of its own.
+ *
+ * Returns CONPOOL_E_BAD_BODY for any other descriptor, a range outside the file, or one that cannot
+ * be duplicated; CONPOOL_E_WRONG_STATE. One at a time.
+ */
+CONPOOL_API conpool_status conpool_request_body_fd(conpool_request* request, int32_t fd,
+                                                   int64_t offset, int64_t size) CONPOOL_NOEXCEPT;
+
+/*
+ * The body in pieces, written with conpool_body_write once the request is started.
+ *
+ * size  the length of the whole, or -1 when it is not known
+ *
+ * Such a request is started only once at a time, and is not sent again after a byte of its body
+ * was. Returns CONPOOL_E_WRONG_STATE, CONPOOL_E_INVALID. One at a time.
+ */
+CONPOOL_API conpool_status conpool_request_body_stream(conpool_request* request,
+                                                       int64_t size) CONPOOL_NOEXCEPT;
+
+/* Declares that the request may be sent again, whatever its method, because sending it twice has
+ * the effect of once. One at a time. */
+CONPOOL_API conpool_status conpool_request_idempotent(conpool_request* request,
+                                                      int32_t idempotent) CONPOOL_NOEXCEPT;
+
+/* How the response of a started request is delivered. */
+enum {
+  CONPOOL_WHOLE = 0, /* one event, FINAL, with the whole response, at most response.max_body */
+  CONPOOL_STREAM = 1 /* INTERIM…, HEAD, CHUNK…, TRAILERS, then FINAL. A chunk that is not freed
+                        holds the server back */
+};
+
+/*
+ * Starts the request.
+ *
+ * config   options of scope request for this op alone, or NULL
+ * how      CONPOOL_WHOLE or CONPOOL_STREAM (which needs a queue)
+ * queue    where CONPOOL_EVENT_RESPONSE and the others arrive, or NULL (conpool_op_wait)
+ * out_op   the op's id, which conpool_body_write and conpool_op_cancel take
+ *
+ * The request may be freed at once; a body in memory may not. Returns CONPOOL_E_BAD_FIELD and
+ * CONPOOL_E_BAD_BODY for parts that contradict each other, CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED,
+ * CONPOOL_E_OPTION_SCOPE, CONPOOL_E_WRONG_STATE (a body in pieces whose op still runs),
+ * CONPOOL_E_NOMEM; `error` tells more. Any thread; does not block.
+ */
+CONPOOL_API conpool_status conpool_request_start(conpool_request* request,
+                                                 const conpool_config* config, int32_t how,
+                                                 conpool_queue* queue, uint64_t user_data,
+                                                 conpool_op* out_op,
+                                                 conpool_error** error) CONPOOL_NOEXCEPT;
+
+/*
+ * Writes a piece of the body of a running request. The bytes are borrowed until the write's FINAL
+ * event, which comes when the connection has taken them: that is the back-pressure. Pieces go out
+ * in the order of the calls.
+ *
+ * op    the request's op
+ * last  1 with the last piece (which may be empty), else 0
+ *
+ * The event is CONPOOL_EVENT_WRITE; value[0]: bytes taken. Returns CONPOOL_E_STALE when the request
+ * has ended, CONPOOL_E_WRONG_STATE when its body is not in pieces or has had its last one,
+ * CONPOOL_E_HTTP_BODY_LENGTH when the piece goes beyond the announced length or the last one stays
+ * below it. Any thread; does not block.
+ */
+CONPOOL_API conpool_status conpool_body_write(conpool_op op, const void* data, size_t size,
+                                              int32_t last, conpool_queue* queue,
+                                              uint64_t user_data,
+                                              conpool_op* out_op) CONPOOL_NOEXCEPT;
+
+/*
+ * Starts the request and waits for its whole response.
+ *
+ * out    the response; free it with conpool_response_free
+ * error  may be NULL
+ *
+ * Returns what the op ended with. Any thread; blocks. With loop.drive = caller it runs the loop.
+ */
+CONPOOL_API conpool_status conpool_perform(conpool_request* request, const conpool_config* config,
+                                           conpool_response** out,
+                                           conpool_error** error) CONPOOL_NOEXCEPT;
+
+/* Running ops are not disturbed. One at a time. */
+CONPOOL_API void conpool_request_free(conpool_request* request) CONPOOL_NOEXCEPT;
+
+/* ------------------------------------------------------------------------------------------
+ * Responses
+ *
+ * Immutable; any thread. Texts and bytes are borrowed until conpool_response_free.
+ */
+
+/* 200, 404, … */
+CONPOOL_API int32_t conpool_response_status(const conpool_response* response) CONPOOL_NOEXCEPT;
+/* 10 for HTTP/1.0, 11 for HTTP/1.1, 20 for HTTP/2. */
+CONPOOL_API int32_t conpool_response_version(const conpool_response* response) CONPOOL_NOEXCEPT;
+/* How many header lines there are. */
+CONPOOL_API size_t conpool_response_header_count(const conpool_response* response) CONPOOL_NOEXCEPT;
+/* The name and value of a line, in the order of arrival; NULL when index is out of range. `size`
+ * may be NULL. */
+CONPOOL_API const char* conpool_response_header_name(const conpool_response* response, size_t index,
+                                                     size_t* size) CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_response_header_value(const conpool_response* response,
+                                                      size_t index, size_t* size) CONPOOL_NOEXCEPT;
+/* The value of the nth line (from 0) with this name, upper and lower case alike; NULL when there is
+ * none. */
+CONPOOL_API const char* conpool_response_header(const conpool_response* response, const char* name,
+                                                size_t nth, size_t* size) CONPOOL_NOEXCEPT;
+/* The same of the trailers. */
+CONPOOL_API size_t conpool_response_trailer_count(const conpool_response* response)
+    CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_response_trailer_name(const conpool_response* response,
+                                                      size_t index, size_t* size) CONPOOL_NOEXCEPT;
+CONPOOL_API const char* conpool_response_trailer_value(const conpool_response* response,
+                                                       size_t index, size_t* size) CONPOOL_NOEXCEPT;
+/* The body of a response that was delivered whole, in one piece. NULL and 0 when it is empty or was
+ * delivered in chunks. */
+CONPOOL_API const uint8_t* conpool_response_body(const conpool_response* response,
+                                                 size_t* size) CONPOOL_NOEXCEPT;
+/*
+ * Facts as JSON text: how often the request was sent and why again, whether its connection was used
+ * before, connection id and address, protocol, when each phase ended, bytes each way. Free it with
+ * conpool_text_free.
+ */
+CONPOOL_API conpool_status conpool_response_describe(const conpool_response* response,
+                                                     char** out) CONPOOL_NOEXCEPT;
+/* Any thread, once. */
+CONPOOL_API void conpool_response_free(conpool_response* response) CONPOOL_NOEXCEPT;
 
 /* ------------------------------------------------------------------------------------------
  * Connections

@@ -1,0 +1,166 @@
+// Call: one started request on its way to a response.
+//
+// Vocabulary. A sending is one exchange on one connection; a call has one at a time, and a next one
+// only where Resends says that it is safe.
+//
+// Invariants. While Running or Delivering it holds a place on connection_ and exchange_ lives; in
+// every other state it has neither. The op ends exactly once, in end(), and nothing touches the
+// call after that but those who still hold it.
+//
+// Time. The endpoint bounds the wait for a place. From then on one timer serves the op's deadline,
+// the time to the first byte and the stall; it is armed at the earliest and looks again when it
+// fires, so that progress costs no timer.
+//
+// Lifecycle: made with its op (any thread) → run on the loop → Waiting → Running → Delivering →
+// Done, with Running → Waiting for each re-send.
+#pragma once
+
+#include <memory>
+#include <new>
+#include <optional>
+#include <vector>
+
+#include "client/body.h"
+#include "client/chunk.h"
+#include "client/request.h"
+#include "client/resend.h"
+#include "client/response.h"
+#include "ops/op.h"
+#include "pool/core.h"
+#include "pool/waiter.h"
+
+namespace conpool::client {
+
+enum class Delivery : uint8_t { Whole, Stream };
+
+class Call final : public std::enable_shared_from_this<Call>,
+                   public pool::Waiter,
+                   private session::ExchangeHandler,
+                   private ops::Task,
+                   private BodyUser,
+                   private ChunkOwner {
+ public:
+  Call(pool::Core& core, std::shared_ptr<const FrozenRequest> request,
+       std::shared_ptr<const Values> call_values, Delivery delivery);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Any thread. Starts the request; `*out_op` is the op's id. E_OPS_LIMIT, E_CLOSED, E_NOMEM, and
+  // E_WRONG_STATE for a body in pieces that another call is sending.
+  static Result<void> start(pool::Core& core, std::shared_ptr<const FrozenRequest> request,
+                            std::shared_ptr<const Values> values, Delivery delivery,
+                            ops::Queue* queue, uint64_t user_data, uint64_t* out_op);
+
+ private:
+  enum class State : uint8_t {
+    New,         // not yet on the loop
+    Waiting,     // in the endpoint's line
+    Running,     // sent or being sent; no head of the response yet
+    Delivering,  // the head has come
+    Done,        // FINAL was posted
+  };
+
+  // --- pool::Waiter
+  void granted(pool::Connection& connection, bool reused) override;
+  void failed(const ErrorPtr& error) override;
+  void detached() override;
+  // --- session::ExchangeHandler
+  void on_sent() override;
+  void on_interim(session::ResponseHead head) override;
+  void on_head(session::ResponseHead head) override;
+  void on_body(Slice bytes) override;
+  void on_trailers(session::Fields trailers) override;
+  void on_done(const session::ExchangeEnd& end) override;
+  // --- ops::Task
+  void cancel(ops::Op& op, Status reason) override;
+  // --- BodyUser and ChunkOwner
+  void body_ready() override;
+  void body_failed(const Failure& failure) override;
+  void chunks_freed(size_t bytes) override;
+
+  static void run(ops::Op& op);
+  void enter(ops::Op& op);
+  void make_body();
+  void transition(State next);
+  bool running() const { return state_ == State::Running || state_ == State::Delivering; }
+  Time now() { return core_.loop().now(); }
+
+  // --- time
+  void arm_timer();
+  void on_timer();
+  Time first_byte_deadline() const;
+  Time stall_deadline() const;
+  void progressed() { progress_ = core_.loop().now(); }
+
+  uint64_t announced_length() const;
+  void body_too_long();
+
+  // --- the end of a sending
+  // Gives the place back.
+  void leave_connection(session::LeaseEnd how);
+  bool send_again(const session::ExchangeEnd& end);
+  // Ends the exchange and the call.
+  void abort(const Failure& failure, bool ask = false);
+  void note_proof(Proof proof);
+
+  // --- the end of the call
+  void succeed();
+  void fail_with(ErrorPtr error);
+  ErrorPtr error_of(const Failure& cause, Phase phase) const;
+  void add_context(Error* error) const;
+  void end(Status status, ops::Object* object, const ErrorPtr& error);
+  ResponseFacts facts_now() const;
+  void post_response(uint32_t kind, std::shared_ptr<const session::ResponseHead> head);
+  // Memory that runs out on the loop ends this call and nothing else.
+  template <typename Function>
+  void guarded(Function&& function) noexcept {
+    try {
+      function();
+    } catch (const std::bad_alloc&) {
+      out_of_memory();
+    }
+  }
+  void out_of_memory();
+
+  pool::Core& core_;
+  const std::shared_ptr<const FrozenRequest> request_;
+  const Delivery delivery_;
+  State state_ = State::New;
+  ops::Op* op_ = nullptr;
+  pool::Endpoint* endpoint_ = nullptr;
+  pool::Connection* connection_ = nullptr;
+  session::Exchange* exchange_ = nullptr;
+  Resends resends_;
+
+  std::optional<MemoryBody> memory_body_;
+  std::unique_ptr<Body> other_body_;
+  Body* body_ = nullptr;
+  PiecesBody* pieces_ = nullptr;
+  std::shared_ptr<PieceFeed> feed_;
+
+  Timer timer_;
+  Time started_ = 0;
+  Time granted_ = 0;
+  Time sent_ = 0;  // 0: not all of the request yet
+  Time head_at_ = 0;
+  Time progress_ = 0;  // when a byte last moved, or the other side was last the application
+
+  // What became of the sendings so far.
+  uint32_t sends_ = 0;
+  bool answered_ = false;
+  Proof proof_ = Proof::NeverSent;
+  std::vector<Resend> resend_reasons_;
+  std::vector<Attempt> earlier_;
+  std::shared_ptr<const pool::ConnectionFacts> facts_;  // of the last connection
+  uint64_t uses_ = 0;
+
+  std::shared_ptr<const session::ResponseHead> head_;
+  std::shared_ptr<const session::Fields> trailers_;
+  WholeBody whole_;
+  std::shared_ptr<ReadGate> gate_;
+  uint64_t received_ = 0;
+  size_t held_ = 0;  // bytes in chunks that the application has not freed
+};
+
+}  // namespace conpool::client
