@@ -27,6 +27,7 @@
 
 #include "base/settings.h"
 #include "h2/exchange.h"
+#include "h2/frame_scanner.h"
 #include "h2/glitches.h"
 #include "h2/output.h"
 #include "h2/window.h"
@@ -145,6 +146,7 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   void frame_invalid(uint8_t type, int32_t stream, int code);
   void stream_closed(int32_t stream, uint32_t code);
   int glitch(const char* what);
+  int count_unreported();
   void response_complete(Exchange& exchange);
   void head_limit(Exchange& exchange, std::string detail);
   void take_status(Exchange& exchange);
@@ -240,6 +242,9 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   Credit rst_credit_{1000};
   Credit headers_credit_{1000};
   Credit update_credit_{100'000};
+  FrameScanner scanner_;
+  uint64_t unknown_frames_ = 0;  // came since the last count
+  int64_t dropped_data_ = 0;     // small DATA frames that came and that nghttp2 has not reported
   bool data_since_ping_ = false;
   uint32_t header_offences_ = 0;
   size_t block_bytes_ = 0;  // of the header block that comes in

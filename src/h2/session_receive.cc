@@ -16,7 +16,13 @@ namespace {
 constexpr size_t kComplaintBytes = 200;  // of nghttp2's words, which repeat the peer's
 constexpr size_t kFirstBytes = 24;       // of a peer that does not speak HTTP/2, for the error
 constexpr size_t kPaddedEmpty = 256;     // the longest DATA that may be nothing but padding
-constexpr size_t kFieldOverhead = 32;    // RFC 9113 section 6.5.2
+
+// A DATA frame that may carry nothing.
+bool may_be_empty(uint8_t flags, size_t size) {
+  return size == 0 || ((flags & NGHTTP2_FLAG_PADDED) != 0 && size <= kPaddedEmpty);
+}
+
+constexpr size_t kFieldOverhead = 32;  // RFC 9113 section 6.5.2
 
 }  // namespace
 
@@ -47,12 +53,17 @@ void Session::receive(const Slice& data) {
     first_bytes_ += as_text(data.span()).substr(0, kFirstBytes - first_bytes_.size());
   }
   complaint_.clear();
+  scanner_.scan(data.span(), [this](uint8_t type, uint8_t flags, size_t size) {
+    if (type == NGHTTP2_DATA && may_be_empty(flags, size)) ++dropped_data_;
+    if (type > NGHTTP2_CONTINUATION) ++unknown_frames_;
+  });
   input_ = &data;
   in_nghttp2_ = true;
   const ssize_t taken = nghttp2_session_mem_recv(nghttp2_, data.data(), data.size());
   in_nghttp2_ = false;
   input_ = nullptr;
   if (taken < 0) return receive_failed(static_cast<int>(taken));
+  if (const int code = count_unreported()) return receive_failed(code);
   if (!goaway_came_ && nghttp2_session_check_request_allowed(nghttp2_) == 0) {
     return broken_by_peer();
   }
@@ -100,18 +111,29 @@ int Session::glitch(const char* what) {
   return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-// Every frame of the peer, of unknown types too, before anything else is done with it.
+// Frames that nghttp2 drops in silence. DATA that was under way when we reset its stream is no
+// fault of the peer's; more is.
+int Session::count_unreported() {
+  for (; unknown_frames_ > 0; --unknown_frames_) {
+    if (const int code = glitch("frames of unknown types")) return code;
+  }
+  for (; dropped_data_ > 0; --dropped_data_) {
+    if (headers_credit_.spend()) continue;
+    if (const int code = glitch("empty DATA on closed streams")) return code;
+  }
+  dropped_data_ = 0;
+  return 0;
+}
+
+// Every frame that nghttp2 does not drop, before anything else is done with it.
 int Session::frame_begins(uint8_t type, uint8_t flags, int32_t stream, size_t size) {
   const bool ack = (flags & NGHTTP2_FLAG_ACK) != 0;
   switch (type) {
-    case NGHTTP2_DATA: {
-      const bool small = size == 0 || ((flags & NGHTTP2_FLAG_PADDED) != 0 && size <= kPaddedEmpty);
-      // On open streams data_ends looks at it: there the padding is known.
-      if (!small || find(stream) != nullptr || headers_credit_.spend()) return 0;
-      return glitch("empty DATA on closed streams");
-    }
+    case NGHTTP2_DATA:
+      // An open stream's: data_ends looks at it, when the padding is known.
+      if (may_be_empty(flags, size)) --dropped_data_;
+      return 0;
     case NGHTTP2_HEADERS:
-      // What was under way when we reset its stream is no fault of the peer's.
       if (find(stream) != nullptr || headers_credit_.spend()) return 0;
       return glitch("HEADERS on closed streams");
     case NGHTTP2_PRIORITY:
@@ -120,9 +142,6 @@ int Session::frame_begins(uint8_t type, uint8_t flags, int32_t stream, size_t si
       return rst_credit_.spend() ? 0 : glitch("RST_STREAM on closed streams");
     case NGHTTP2_SETTINGS:
       return ack || !settings_came_ ? 0 : glitch("SETTINGS frames");
-    case NGHTTP2_PUSH_PROMISE:
-    case NGHTTP2_CONTINUATION:
-      return 0;  // nghttp2 refuses the one and limits the other
     case NGHTTP2_PING:
       if (ack) return 0;
       // Servers measure the path of an upload with PINGs.
@@ -136,7 +155,7 @@ int Session::frame_begins(uint8_t type, uint8_t flags, int32_t stream, size_t si
     case NGHTTP2_WINDOW_UPDATE:
       return update_credit_.spend() ? 0 : glitch("WINDOW_UPDATE frames");
     default:
-      return glitch("frames of unknown types");
+      return 0;  // nghttp2 refuses PUSH_PROMISE and limits CONTINUATION
   }
 }
 
