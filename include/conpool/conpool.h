@@ -403,8 +403,8 @@ CONPOOL_API void conpool_error_free(conpool_error* error) CONPOOL_NOEXCEPT;
  * out     the pool; free it with conpool_pool_free
  *
  * With loop.drive = thread (default) the pool starts a thread of its own that has all signals
- * blocked. With loop.drive = caller it starts none: conpool_queue_next and conpool_op_wait run the
- * loop on the calling thread.
+ * blocked. With loop.drive = caller it starts none: conpool_queue_next, conpool_op_wait and
+ * conpool_perform run the loop on the calling thread.
  *
  * Returns CONPOOL_E_OPTION_RANGE, CONPOOL_E_INVALID (options that contradict each other),
  * CONPOOL_E_BAD_ADDRESS and CONPOOL_E_BAD_PORT (dns.servers), CONPOOL_E_BAD_NAME (tls.server_name),
@@ -415,10 +415,10 @@ CONPOOL_API conpool_status conpool_pool_new(const conpool_config* config, conpoo
                                             conpool_error** error) CONPOOL_NOEXCEPT;
 
 /*
- * Closes a pool gracefully. New acquires are refused with CONPOOL_E_CLOSED from now on; waiting
- * ones end with it; idle connections close; leased ones may be used until they are released or
- * drain_timeout_ns has passed, then they are closed and their ops end with CONPOOL_E_CLOSED. The op
- * ends with CONPOOL_EVENT_CLOSED when no connection is left.
+ * Closes a pool gracefully. New acquires and requests are refused with CONPOOL_E_CLOSED from now
+ * on; waiting ones end with it; idle connections close; leased ones may be used, and running
+ * requests go on, until they end or drain_timeout_ns has passed, then they are closed and their ops
+ * end with CONPOOL_E_CLOSED. The op ends with CONPOOL_EVENT_CLOSED when no connection is left.
  *
  * drain_timeout_ns  0 closes everything at once
  * queue, user_data  where the end is reported; queue may be NULL (conpool_op_wait)
@@ -547,8 +547,9 @@ CONPOOL_API void conpool_endpoint_free(conpool_endpoint* endpoint) CONPOOL_NOEXC
  * user_data  copied into the event
  * out_op     the op's id
  *
- * Returns CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED, CONPOOL_E_OPTION_SCOPE, CONPOOL_E_NOMEM. Any
- * thread; does not block.
+ * Returns CONPOOL_E_UNSUPPORTED for an endpoint of scheme "http" or "https", whose connections
+ * belong to requests; CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED, CONPOOL_E_OPTION_SCOPE,
+ * CONPOOL_E_NOMEM. Any thread; does not block.
  */
 CONPOOL_API conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint,
                                                     const conpool_config* config,
@@ -562,7 +563,7 @@ CONPOOL_API conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint,
  *
  * The op ends with CONPOOL_EVENT_PRECONNECT; value[0] tells how many are open then. It fails when a
  * dial fails and none is open. Returns CONPOOL_E_INVALID for count 0, CONPOOL_E_OPS_LIMIT,
- * CONPOOL_E_CLOSED, CONPOOL_E_NOMEM. Any thread; does not block.
+ * CONPOOL_E_CLOSED, CONPOOL_E_OPTION_SCOPE, CONPOOL_E_NOMEM. Any thread; does not block.
  */
 CONPOOL_API conpool_status conpool_endpoint_preconnect(conpool_endpoint* endpoint, uint32_t count,
                                                        const conpool_config* config,
@@ -696,7 +697,9 @@ CONPOOL_API conpool_status conpool_request_new_at(conpool_endpoint* endpoint, co
  * "Host" sets what the request names as its host. "Content-Length" must equal the body's length.
  * "Expect: 100-continue" holds the body until the server wants it. Connection, Keep-Alive,
  * Proxy-Connection, TE other than "trailers", Transfer-Encoding, Upgrade and HTTP2-Settings belong
- * to the connection and are refused.
+ * to the connection and are refused, and so is Trailer, which the library writes itself. Over
+ * HTTP/1.1, too, names go out in lower case. A request has at most 256 fields and 64 KiB of them,
+ * its method and target included.
  *
  * Returns CONPOOL_E_BAD_FIELD (the error says what is wrong), CONPOOL_E_WRONG_STATE after the first
  * start. One at a time.
@@ -707,7 +710,8 @@ CONPOOL_API conpool_status conpool_request_header(conpool_request* request, cons
                                                   conpool_error** error) CONPOOL_NOEXCEPT;
 
 /* Adds a trailer field, sent after the body: over HTTP/1.1 in the chunked coding. As
- * conpool_request_header; fields about framing, routing or the connection are refused. */
+ * conpool_request_header; fields about framing, routing or the connection are refused. One at a
+ * time. */
 CONPOOL_API conpool_status conpool_request_trailer(conpool_request* request, const char* name,
                                                    size_t name_size, const char* value,
                                                    size_t value_size,
@@ -743,16 +747,17 @@ CONPOOL_API conpool_status conpool_request_body_fd(conpool_request* request, int
 CONPOOL_API conpool_status conpool_request_body_stream(conpool_request* request,
                                                        int64_t size) CONPOOL_NOEXCEPT;
 
-/* Declares that the request may be sent again, whatever its method, because sending it twice has
- * the effect of once. One at a time. */
+/* Declares (1) or not (0) that the request may be sent again, whatever its method, because sending
+ * it twice has the effect of once. Returns CONPOOL_E_WRONG_STATE after the first start. One at a
+ * time. */
 CONPOOL_API conpool_status conpool_request_idempotent(conpool_request* request,
                                                       int32_t idempotent) CONPOOL_NOEXCEPT;
 
 /* How the response of a started request is delivered. */
 enum {
   CONPOOL_WHOLE = 0, /* one event, FINAL, with the whole response, at most response.max_body */
-  CONPOOL_STREAM = 1 /* INTERIM…, HEAD, CHUNK…, TRAILERS, then FINAL. A chunk that is not freed
-                        holds the server back */
+  CONPOOL_STREAM = 1 /* INTERIM…, HEAD, CHUNK…, TRAILERS, then FINAL, each with what is known of the
+                        response by then. A chunk that is not freed holds the server back */
 };
 
 /*
@@ -765,8 +770,8 @@ enum {
  *
  * The request may be freed at once; a body in memory may not. Returns CONPOOL_E_BAD_FIELD and
  * CONPOOL_E_BAD_BODY for parts that contradict each other, CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED,
- * CONPOOL_E_OPTION_SCOPE, CONPOOL_E_WRONG_STATE (a body in pieces whose op still runs),
- * CONPOOL_E_NOMEM; `error` tells more. Any thread; does not block.
+ * CONPOOL_E_OPTION_SCOPE, CONPOOL_E_OPTION_RANGE, CONPOOL_E_WRONG_STATE (a body in pieces whose op
+ * still runs), CONPOOL_E_INVALID, CONPOOL_E_NOMEM; `error` tells more. Any thread; does not block.
  */
 CONPOOL_API conpool_status conpool_request_start(conpool_request* request,
                                                  const conpool_config* config, int32_t how,
@@ -782,10 +787,14 @@ CONPOOL_API conpool_status conpool_request_start(conpool_request* request,
  * op    the request's op
  * last  1 with the last piece (which may be empty), else 0
  *
- * The event is CONPOOL_EVENT_WRITE; value[0]: bytes taken. Returns CONPOOL_E_STALE when the request
- * has ended, CONPOOL_E_WRONG_STATE when its body is not in pieces or has had its last one,
- * CONPOOL_E_HTTP_BODY_LENGTH when the piece goes beyond the announced length or the last one stays
- * below it. Any thread; does not block.
+ * The event is CONPOOL_EVENT_WRITE; value[0]: bytes taken. A piece that the request ends without
+ * ends with the request's status, or with CONPOOL_E_CANCELLED when the response was complete
+ * before. Cancelling a piece cancels the request.
+ *
+ * Returns CONPOOL_E_STALE when `op` is no running request whose body comes in pieces,
+ * CONPOOL_E_WRONG_STATE after the last one, CONPOOL_E_HTTP_BODY_LENGTH when the piece goes beyond
+ * the announced length or the last one stays below it, CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED,
+ * CONPOOL_E_NOMEM. Any thread; does not block.
  */
 CONPOOL_API conpool_status conpool_body_write(conpool_op op, const void* data, size_t size,
                                               int32_t last, conpool_queue* queue,
@@ -798,7 +807,9 @@ CONPOOL_API conpool_status conpool_body_write(conpool_op op, const void* data, s
  * out    the response; free it with conpool_response_free
  * error  may be NULL
  *
- * Returns what the op ended with. Any thread; blocks. With loop.drive = caller it runs the loop.
+ * Returns what the op ended with, CONPOOL_E_WRONG_STATE for a body in pieces, or CONPOOL_E_BUSY
+ * when another thread drives the loop (loop.drive = caller); and as conpool_request_start. Any
+ * thread; blocks. With loop.drive = caller it runs the loop.
  */
 CONPOOL_API conpool_status conpool_perform(conpool_request* request, const conpool_config* config,
                                            conpool_response** out,
@@ -813,37 +824,41 @@ CONPOOL_API void conpool_request_free(conpool_request* request) CONPOOL_NOEXCEPT
  * Immutable; any thread. Texts and bytes are borrowed until conpool_response_free.
  */
 
-/* 200, 404, … */
+/* 200, 404, … Any thread. */
 CONPOOL_API int32_t conpool_response_status(const conpool_response* response) CONPOOL_NOEXCEPT;
-/* 10 for HTTP/1.0, 11 for HTTP/1.1, 20 for HTTP/2. */
+/* 10 for HTTP/1.0, 11 for HTTP/1.1, 20 for HTTP/2. Any thread. */
 CONPOOL_API int32_t conpool_response_version(const conpool_response* response) CONPOOL_NOEXCEPT;
-/* How many header lines there are. */
+/* How many header lines there are. Any thread. */
 CONPOOL_API size_t conpool_response_header_count(const conpool_response* response) CONPOOL_NOEXCEPT;
-/* The name and value of a line, in the order of arrival; NULL when index is out of range. `size`
- * may be NULL. */
+/* The name of a line, in the order of arrival; NULL when index is out of range. `size` may be NULL.
+ * Any thread. */
 CONPOOL_API const char* conpool_response_header_name(const conpool_response* response, size_t index,
                                                      size_t* size) CONPOOL_NOEXCEPT;
+/* The value of a line, likewise. Any thread. */
 CONPOOL_API const char* conpool_response_header_value(const conpool_response* response,
                                                       size_t index, size_t* size) CONPOOL_NOEXCEPT;
 /* The value of the nth line (from 0) with this name, upper and lower case alike; NULL when there is
- * none. */
+ * none. Any thread. */
 CONPOOL_API const char* conpool_response_header(const conpool_response* response, const char* name,
                                                 size_t nth, size_t* size) CONPOOL_NOEXCEPT;
-/* The same of the trailers. */
+/* How many trailer lines there are. Any thread. */
 CONPOOL_API size_t conpool_response_trailer_count(const conpool_response* response)
     CONPOOL_NOEXCEPT;
+/* The name of a trailer line, as conpool_response_header_name. Any thread. */
 CONPOOL_API const char* conpool_response_trailer_name(const conpool_response* response,
                                                       size_t index, size_t* size) CONPOOL_NOEXCEPT;
+/* The value of a trailer line, likewise. Any thread. */
 CONPOOL_API const char* conpool_response_trailer_value(const conpool_response* response,
                                                        size_t index, size_t* size) CONPOOL_NOEXCEPT;
 /* The body of a response that was delivered whole, in one piece. NULL and 0 when it is empty or was
- * delivered in chunks. */
+ * delivered in chunks. Any thread. */
 CONPOOL_API const uint8_t* conpool_response_body(const conpool_response* response,
                                                  size_t* size) CONPOOL_NOEXCEPT;
 /*
  * Facts as JSON text: how often the request was sent and why again, whether its connection was used
- * before, connection id and address, protocol, when each phase ended, bytes each way. Free it with
- * conpool_text_free.
+ * before, connection id and address, protocol, when each phase ended (nanoseconds from the start;
+ * names, connect and TLS only where a connection was dialed for it), bytes of the bodies. Free it
+ * with conpool_text_free. Any thread; does not block.
  */
 CONPOOL_API conpool_status conpool_response_describe(const conpool_response* response,
                                                      char** out) CONPOOL_NOEXCEPT;
