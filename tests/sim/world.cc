@@ -114,8 +114,8 @@ const std::string& SimPool::authority_pem() {
   return authority_->certificate_pem();
 }
 
-origin::Server& SimPool::serve_tls(const std::string& where, std::vector<std::string> names,
-                                   origin::Script script) {
+std::shared_ptr<tls::ServerContext> SimPool::server_context(std::vector<std::string> names,
+                                                            std::vector<std::string> alpn) {
   (void)authority_pem();
   const tls::Certificate certificate = *authority_->issue({.common_name = "server",
                                                            .names = std::move(names),
@@ -124,7 +124,13 @@ origin::Server& SimPool::serve_tls(const std::string& where, std::vector<std::st
   tls::ServerOptions options;
   options.certificate_pem = certificate.certificate_pem;
   options.key_pem = certificate.key_pem;
-  std::shared_ptr<tls::ServerContext> context = *tls::ServerContext::make(library, options);
+  options.alpn = std::move(alpn);
+  return *tls::ServerContext::make(library, options);
+}
+
+origin::Server& SimPool::serve_tls(const std::string& where, std::vector<std::string> names,
+                                   origin::Script script) {
+  const std::shared_ptr<tls::ServerContext> context = server_context(std::move(names));
   origin::Server& server = serve(where, std::move(script));
   server.set_stream_factory(
       [this, context](std::unique_ptr<io::Stream> lower) -> std::unique_ptr<io::Stream> {

@@ -65,6 +65,9 @@ class SimPool {
   origin::Server& serve_tls(const std::string& where, std::vector<std::string> names,
                             origin::Script script = {});
   const std::string& authority_pem();
+  // What such a server presents.
+  std::shared_ptr<tls::ServerContext> server_context(std::vector<std::string> names,
+                                                     std::vector<std::string> alpn = {});
   // A process that dies and starts again: the old connections are reset, new ones accepted.
   void end_servers();
 
