@@ -14,10 +14,14 @@ constexpr char kDescription[] =
     "pooler shows what conpool does: names to live connections, resolved, raced, verified, pooled.";
 constexpr char kFooter[] =
     "Exit codes: 0 done; 1 the demo's numbers differ; 2 bad arguments or configuration;\n"
-    "4 a network failure that could not be recovered.";
+    "4 a network failure that could not be recovered; 5 an output could not be written or an\n"
+    "input not be read; 22 an HTTP status of 400 or above (get --fail).";
+constexpr char kVerbs[] = "get, demo, connect, explain or options";
 constexpr char kTargetText[] =
     "host:port, host:port,port, [ipv6]:port, address:port,address:port,\n"
     "tcp://host:port, tls://host:port or unix:/path";
+
+constexpr char kOptionText[] = "any option; `pooler options` lists them";
 
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -43,18 +47,22 @@ class Grammar {
                           "print the version");
     // The verb is asked for below, in our own words.
     app_.require_subcommand(0, 1);
+    get_ = verb("get", "request URLs over HTTP/1.1 or HTTP/2 and write their bodies");
     demo_ = verb("demo", "a pool against an origin of its own on loopback, and what it did");
     connect_ = verb("connect", "acquire one connection and show the race for it");
     explain_ = verb("explain", "what the pool would do for an endpoint, and does");
-    options_ = verb("options", "list the options that -o sets");
+    options_ = verb("options", "list the options that -O sets");
     for (CLI::App* each : {connect_, explain_})
       add_endpoint(each);
+    add_get();
     explain_->add_flag("--dry", arguments_.dry, "connect to nothing: explain only");
     options_->add_option("NAME", arguments_.filter, "only options whose name contains this")
         ->option_text(" ");
     // Before the verb or after it.
-    for (CLI::App* each : {&app_, demo_, connect_, explain_})
+    for (CLI::App* each : {&app_, get_, demo_, connect_, explain_})
       each->add_flag("-v,--verbose", arguments_.verbose, "print the pool's event log on stderr");
+    get_->get_option("--verbose")
+        ->description("print headers, times and connections, and the pool's event log, on stderr");
   }
 
   Parsed parse(int argc, char** argv);
@@ -66,11 +74,14 @@ class Grammar {
     return made;
   }
   void add_endpoint(CLI::App* app);
+  void add_get();
+  void add_tls(CLI::App* app, const char* insecure);
   void complain(const std::string& text, const CLI::App* verb);
   void complain_about(const std::string& argument, const CLI::App* verb);
   Parsed finish();
 
   CLI::App app_;
+  CLI::App* get_ = nullptr;
   CLI::App* demo_ = nullptr;
   CLI::App* connect_ = nullptr;
   CLI::App* explain_ = nullptr;
@@ -83,19 +94,53 @@ class Grammar {
 void Grammar::add_endpoint(CLI::App* app) {
   app->add_option("HOST:PORT", arguments_.target, kTargetText)->option_text(" ");
   app->add_flag("--tls", arguments_.tls, "speak TLS");
-  app->add_option("--ca", arguments_.ca, "PEM file of trusted certificates (tls.ca_file)")
-      ->type_name("FILE");
-  app->add_flag("--insecure", arguments_.insecure, "accept any certificate (tls.insecure)");
-  app->add_option("--server-name", arguments_.server_name,
-                  "name to verify in place of the host (tls.server_name)")
-      ->type_name("NAME");
+  add_tls(app, "--insecure");
   app->add_option("--alpn", arguments_.alpn, "application protocols to offer (tls.alpn)")
       ->type_name("LIST");
   app->add_option("--starttls", arguments_.starttls, "hop before TLS: postgres (tls.starttls)")
       ->type_name("HOP");
-  app->add_option("-o,--option", arguments_.options, "any option; `pooler options` lists them")
+  app->add_option("-o,-O,--option", arguments_.options, kOptionText)
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
+}
+
+void Grammar::add_tls(CLI::App* app, const char* insecure) {
+  app->add_option("--ca", arguments_.ca, "PEM file of trusted certificates (tls.ca_file)")
+      ->type_name("FILE");
+  app->add_flag(insecure, arguments_.insecure, "accept any certificate (tls.insecure)");
+  app->add_option("--server-name", arguments_.server_name,
+                  "name to verify in place of the host (tls.server_name)")
+      ->type_name("NAME");
+}
+
+void Grammar::add_get() {
+  GetArguments& get = arguments_.get;
+  const auto each = [this](const char* names, std::vector<std::string>& values, const char* type,
+                           const char* text) {
+    get_->add_option(names, values, text)->type_name(type)->allow_extra_args(false);
+  };
+  get_->add_option("URL", get.urls, "http://host/path or https://host:port/path, one or more")
+      ->option_text(" ");
+  get_->add_flag("--http1", get.http1, "HTTP/1.1 alone (http.version=http1)");
+  get_->add_flag("--h2", get.h2, "HTTP/2 alone, over http:// too (http.version=h2)");
+  get_->add_option("-X,--request", get.method, "the method; GET, or POST with -d")
+      ->type_name("METHOD");
+  each("-H,--header", get.headers, "'NAME: VALUE'", "a header field");
+  get_->add_option("-d,--data", get.data, "the body: a text, @FILE, or @- for standard input")
+      ->type_name("DATA");
+  each("--trailer", get.trailers, "'NAME: VALUE'", "a trailer field, sent after the body");
+  each("-o,--output", get.outputs, "FILE",
+       "where to write the body: a file for each URL, or one directory; standard output otherwise");
+  get_->add_option("-P,--parallel", get.parallel, "requests in flight at once")
+      ->type_name("N")
+      ->check(CLI::Range(1U, kMostParallel));
+  get_->add_option("-n,--repeat", get.repeat,
+                   "request each URL so often; only the first body is written")
+      ->type_name("N")
+      ->check(CLI::Range(1U, kMostRepeats));
+  get_->add_flag("--fail", get.fail, "an HTTP status of 400 or above is a failure, exit code 22");
+  add_tls(get_, "-k,--insecure");
+  each("-O,--option", arguments_.options, "NAME=VALUE", kOptionText);
 }
 
 void Grammar::complain(const std::string& text, const CLI::App* verb) {
@@ -121,7 +166,7 @@ void Grammar::complain_about(const std::string& argument, const CLI::App* verb) 
     text += verb == nullptr ? "is not a verb" : "is one argument too many";
   }
   if (!near.empty()) text += "; did you mean \"" + near + "\"?";
-  if (near.empty() && verb == nullptr) text += "; write demo, connect, explain or options";
+  if (near.empty() && verb == nullptr) text += std::string("; write ") + kVerbs;
   complain(text, verb);
 }
 
@@ -156,16 +201,21 @@ Parsed Grammar::parse(int argc, char** argv) {
 Parsed Grammar::finish() {
   const std::vector<CLI::App*> verbs = app_.get_subcommands();
   if (verbs.empty()) {
-    complain("a verb is missing: write demo, connect, explain or options", nullptr);
+    complain(std::string("a verb is missing: write ") + kVerbs, nullptr);
     return parsed_;
   }
   const CLI::App* app = verbs.front();
-  arguments_.verb = app == demo_      ? Verb::Demo
+  arguments_.verb = app == get_       ? Verb::Get
+                    : app == demo_    ? Verb::Demo
                     : app == connect_ ? Verb::Connect
                     : app == explain_ ? Verb::Explain
                                       : Verb::Options;
   if ((app == connect_ || app == explain_) && app->count("HOST:PORT") == 0) {
     complain("HOST:PORT is missing", app);
+    return parsed_;
+  }
+  if (app == get_ && arguments_.get.urls.empty()) {
+    complain("URL is missing", app);
     return parsed_;
   }
   parsed_.arguments = std::move(arguments_);

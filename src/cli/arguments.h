@@ -1,6 +1,7 @@
 // The command line as values.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,7 +11,25 @@
 
 namespace conpool::cli {
 
-enum class Verb { Demo, Connect, Explain, Options };
+enum class Verb { Get, Demo, Connect, Explain, Options };
+
+// What `get` takes beyond what other verbs take, too.
+struct GetArguments {
+  std::vector<std::string> urls;
+  std::string method;
+  std::optional<std::string> data;    // as typed: the text, "@file" or "@-"
+  std::vector<std::string> headers;   // "name: value"
+  std::vector<std::string> trailers;  // "name: value"
+  std::vector<std::string> outputs;
+  bool http1 = false;
+  bool h2 = false;
+  bool fail = false;
+  uint32_t parallel = 1;
+  uint32_t repeat = 1;
+};
+
+constexpr uint32_t kMostParallel = 1000;  // below endpoint.max_waiters
+constexpr uint32_t kMostRepeats = 10'000'000;
 
 struct Arguments {
   Verb verb = Verb::Demo;
@@ -25,6 +44,7 @@ struct Arguments {
   bool dry = false;
   bool verbose = false;
   std::string filter;  // of `options`: a part of the name
+  GetArguments get;
 };
 
 struct Parsed {

@@ -15,6 +15,9 @@ int main(int argc, char** argv) {
     problem = std::move(parsed.problem);
   } else {
     switch (parsed.arguments->verb) {
+      case Verb::Get:
+        problem = run_get(*parsed.arguments);
+        break;
       case Verb::Demo:
         problem = run_demo(*parsed.arguments);
         break;

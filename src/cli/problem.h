@@ -10,6 +10,8 @@ enum ExitCode : int {
   kDisagreement = 1,   // the demo's numbers differ
   kBadArguments = 2,   // arguments or configuration
   kNetworkFailed = 4,  // a network failure that cannot be recovered
+  kFileFailed = 5,     // an output that cannot be written, an input that cannot be read
+  kHttpStatus = 22,    // get --fail: a status of 400 or above
 };
 
 struct Problem {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "cli/handles.h"
+#include "cli/words.h"
 
 namespace conpool::cli {
 namespace {
@@ -70,6 +71,15 @@ std::string range_of(const Json& option) {
   return text_of(option, "least") + " to " + text_of(option, "most");
 }
 
+constexpr int64_t kShownNs = 1000;
+
+// When a request's phases ended, counted from its start.
+constexpr std::pair<const char*, const char*> kResponseTimes[] = {
+    {"resolved_ns", "resolved after "}, {"connected_ns", "connected after "},
+    {"secured_ns", "secured after "},   {"leased_ns", "connection after "},
+    {"sent_ns", "sent after "},         {"head_ns", "header after "},
+    {"total_ns", "done after "}};
+
 }  // namespace
 
 ConnectionFacts read_connection(const conpool_connection* connection) {
@@ -94,6 +104,35 @@ ConnectionFacts read_connection(const conpool_connection* connection) {
   const auto tls = json.find("tls");
   if (tls != json.end()) facts.tls = tls_of(*tls);
   return facts;
+}
+
+std::string response_facts(const conpool_response* response) {
+  char* described = nullptr;
+  if (conpool_response_describe(response, &described) != CONPOOL_OK) return "";
+  const Text text(described);
+  const Json json = parse(text.get());
+  std::string out = "* connection " + std::to_string(number_of(json, "connection")) + " to " +
+                    text_of(json, "address") + ", " + text_of(json, "protocol") +
+                    (flag_of(json, "reused") ? ", used before" : ", new") + "\n";
+  const std::string tls = text_of(json, "tls_version");
+  if (!tls.empty()) {
+    out += "* " + tls + ", " + text_of(json, "tls_cipher") +
+           (flag_of(json, "tls_resumed") ? ", resumed" : ", full handshake") + "\n";
+  }
+  if (number_of(json, "sends") > 1) {
+    out += "* sent " + std::to_string(number_of(json, "sends")) + " times";
+    const auto resends = json.find("resends");
+    for (const Json& reason : resends == json.end() ? Json::array() : *resends)
+      out += ", again because " + (reason.is_string() ? reason.get<std::string>() : "");
+    out += "\n";
+  }
+  std::string times;
+  for (const auto& [name, word] : kResponseTimes) {
+    if (json.find(name) == json.end()) continue;
+    times +=
+        (times.empty() ? "* " : ", ") + std::string(word) + duration_text(number_of(json, name));
+  }
+  return times.empty() ? out : out + times + "\n";
 }
 
 std::vector<OptionFacts> read_options() {

@@ -26,7 +26,6 @@ bool about_target(conpool_status status) {
          status == CONPOOL_E_BAD_PORT || status == CONPOOL_E_BAD_ADDRESS;
 }
 
-// Why a pool or an endpoint cannot be made: the configuration, or the system's limits.
 int exit_code_of(conpool_status status) {
   return conpool_status_class(status) == CONPOOL_CLASS_SYSTEM ? kNetworkFailed : kBadArguments;
 }
@@ -45,7 +44,7 @@ std::optional<Problem> make_endpoint(conpool_pool* pool, const Arguments& argume
   out->reset(endpoint);
   if (status == CONPOOL_OK) return std::nullopt;
   const std::string where = about_target(status) ? "HOST:PORT \"" + arguments.target + "\": " : "";
-  return Problem{exit_code_of(status), where + failure_line(error.get(), status)};
+  return refusal(error.get(), status, where);
 }
 
 }  // namespace
@@ -64,6 +63,10 @@ std::optional<Problem> read_target(const Arguments& arguments, Target* out) {
     const std::string scheme = typed.substr(0, colon);
     if (arguments.tls && scheme == "tcp") {
       return bad("--tls contradicts \"" + typed + "\": write \"tls" + typed.substr(colon) + "\"");
+    }
+    if (scheme == "http" || scheme == "https") {
+      return bad("HOST:PORT \"" + typed + "\" is for requests: write tcp" + typed.substr(colon) +
+                 " or tls" + typed.substr(colon) + ", or use pooler get");
     }
     out->tls = out->tls || scheme == "tls";
     return std::nullopt;
@@ -97,14 +100,21 @@ std::optional<Problem> read_option_values(const Arguments& arguments, const Targ
     if (!target.tls) return bad(std::string(flag.flag) + " needs --tls");
     out->emplace_back(flag.option, flag.value);
   }
-  for (const std::string& typed : arguments.options) {
-    const size_t equals = typed.find('=');
+  std::optional<Problem> problem = read_option_list(arguments.options, "-o", out);
+  if (!problem && arguments.verbose) out->emplace(out->begin(), "events.level", "debug");
+  return problem;
+}
+
+std::optional<Problem> read_option_list(const std::vector<std::string>& typed, const char* flag,
+                                        OptionValues* out) {
+  for (const std::string& each : typed) {
+    const size_t equals = each.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return bad("-o \"" + typed + "\": write -o name=value, as in -o connect.retries=3");
+      return bad(std::string(flag) + " \"" + each + "\": write " + flag + " name=value, as in " +
+                 flag + " connect.retries=3");
     }
-    out->emplace_back(typed.substr(0, equals), typed.substr(equals + 1));
+    out->emplace_back(each.substr(0, equals), each.substr(equals + 1));
   }
-  if (arguments.verbose) out->emplace(out->begin(), "events.level", "debug");
   return std::nullopt;
 }
 
@@ -122,7 +132,7 @@ std::optional<Problem> make_pool(const OptionValues& values, Pool* out) {
   const Error error(reason);
   out->reset(pool);
   if (status == CONPOOL_OK) return std::nullopt;
-  return Problem{exit_code_of(status), failure_line(error.get(), status)};
+  return refusal(error.get(), status, "");
 }
 
 std::optional<Problem> set_up(const Arguments& arguments, Setup* out) {
@@ -149,6 +159,10 @@ Acquired acquire(conpool_endpoint* endpoint) {
     result.error.reset(static_cast<conpool_error*>(event.object));
   }
   return result;
+}
+
+Problem refusal(const conpool_error* error, conpool_status status, const std::string& where) {
+  return {exit_code_of(status), where + failure_line(error, status)};
 }
 
 std::string failure_line(const conpool_error* error, conpool_status status) {

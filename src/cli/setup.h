@@ -29,6 +29,10 @@ using OptionValues = std::vector<std::pair<std::string, std::string>>;
 std::optional<Problem> read_option_values(const Arguments& arguments, const Target& target,
                                           OptionValues* out);
 
+// Splits each "name=value"; `flag` is how the user wrote it.
+std::optional<Problem> read_option_list(const std::vector<std::string>& typed, const char* flag,
+                                        OptionValues* out);
+
 struct Setup {
   OptionValues values;
   Pool pool;
@@ -48,6 +52,9 @@ struct Acquired {
 
 // Waits as long as the endpoint's own time limits do.
 Acquired acquire(conpool_endpoint* endpoint);
+
+// Why a call was refused before anything was sent: the configuration, or the system's limits.
+Problem refusal(const conpool_error* error, conpool_status status, const std::string& where);
 
 // The worded reason of a failure: its one-line or its multi-line form.
 std::string failure_line(const conpool_error* error, conpool_status status);

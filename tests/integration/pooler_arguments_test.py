@@ -14,10 +14,10 @@ from processes import main
 class ArgumentsTest(PoolerTest):
     def test_help_names_the_verbs_and_exit_codes(self):
         out, err = self.pooler("--help")
-        for word in ("demo", "connect", "explain", "options", "Exit codes"):
+        for word in ("get", "demo", "connect", "explain", "options", "Exit codes"):
             self.assertIn(word, out)
         self.assertEqual(err, "")
-        for verb in ("demo", "connect", "explain", "options"):
+        for verb in ("get", "demo", "connect", "explain", "options"):
             self.assertIn(verb, self.pooler(verb, "--help")[0])
 
     def test_version_is_the_librarys(self):
@@ -83,7 +83,8 @@ class BadArgumentsTest(PoolerTest):
     def test_urls(self):
         for url, words in {
             "htp://a:1": ['"htp"', "tcp://host:port"],
-            "http://a:1": ["http", "not supported yet"],
+            "http://a:1": ["for requests", "tcp://a:1", "pooler get"],
+            "https://a": ["for requests", "pooler get"],
             "tcp://a:1/path": ["path"],
             "tcp://user@a:1": ["user information"],
             "tcp://a": ["no port"],
