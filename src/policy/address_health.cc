@@ -25,7 +25,7 @@ uint32_t weight_of(Blame blame) {
   return 0;
 }
 
-bool is_legal(AddressHealth::State from, AddressHealth::State to) {
+[[maybe_unused]] bool is_legal(AddressHealth::State from, AddressHealth::State to) {
   using State = AddressHealth::State;
   switch (from) {
     case State::Healthy:

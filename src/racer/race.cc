@@ -13,7 +13,7 @@ bool is_running(Race::AttemptState state) {
          state == Race::AttemptState::Securing;
 }
 
-bool is_legal(Race::State from, Race::State to) {
+[[maybe_unused]] bool is_legal(Race::State from, Race::State to) {
   using State = Race::State;
   switch (from) {
     case State::Created:

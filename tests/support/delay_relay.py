@@ -25,6 +25,7 @@ class DelayRelay:
     def __exit__(self, *_):
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        self.listener.close()
 
     def run(self):
         asyncio.set_event_loop(self.loop)

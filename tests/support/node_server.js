@@ -6,6 +6,7 @@
 //   settings   HTTP/2 SETTINGS of the server: maxConcurrentStreams, initialWindowSize, …
 //   window     the connection's receive window of HTTP/2
 //   keepalive  ms after which an idle HTTP/1.1 connection is closed; 0: never
+//   idle       ms after which a silent HTTP/2 connection is closed; a PING is no silence
 //   delay      ms before each response begins
 //   port       the port; 0: any
 //
@@ -17,6 +18,7 @@
 //
 // Paths:
 //   /bytes/N[?chunked]      N bytes of the pattern (see byteAt); chunked: without a Content-Length
+//   /slow/N                 N KiB of it, one every 50 ms
 //   /echo                   the request's body comes back; its trailers too, as x-echo-NAME
 //   /hash                   JSON of what came: method, size, sha256, headers, trailers, version
 //   /status/CODE, /delay/MS, /interim, /trailers/N, /rst/CODE, /goaway, /cut, /headers/N
@@ -31,7 +33,8 @@ const readline = require("readline");
 const options = JSON.parse(process.argv[2] || "{}");
 const PIECE = 65536;
 const counts = {connections: 0, open: 0, most_open: 0, tls: 0, resumed: 0, sessions: 0, requests: 0, ended: 0,
-                running: 0, most_running: 0, most_streams: 0, bytes_in: 0, bytes_out: 0};
+                running: 0, most_running: 0, most_streams: 0, pings: 0, bytes_in: 0,
+                bytes_out: 0};
 const sockets = new Set();
 const sessions = new Map();  // session → running streams
 
@@ -95,6 +98,19 @@ function hash(request, response) {
   });
 }
 
+function sendSlowly(response, pieces) {
+  let at = 0;
+  response.writeHead(200, {"content-length": pieces * 1024});
+  const timer = setInterval(() => {
+    response.write(pattern(at, 1024));
+    at += 1024;
+    if (at < pieces * 1024) return;
+    clearInterval(timer);
+    response.end();
+  }, 50);
+  response.on("close", () => clearInterval(timer));
+}
+
 function plain(response, status, text) {
   response.writeHead(status, {"content-length": text.length});
   response.end(text);
@@ -111,6 +127,7 @@ function answer(request, response) {
       request.resume();
       if (request.method === "HEAD") response.end(); else sendPattern(response, number);
       break;
+    case "slow": request.resume(); sendSlowly(response, number); break;
     case "echo": echo(request, response); break;
     case "hash": hash(request, response); break;
     case "status": request.resume(); plain(response, number, [204, 304].includes(number) ? "" : "hello\n"); break;
@@ -204,6 +221,9 @@ server.on("session", (session) => {
   session.on("error", () => {});
   session.on("close", () => sessions.delete(session));
   if (options.window) session.setLocalWindowSize(options.window);
+  // Without a listener for it a PING does not count as activity.
+  session.on("ping", () => { counts.pings++; });
+  if (options.idle) session.setTimeout(options.idle, () => session.close());
 });
 server.on("checkContinue", (request, response) => {
   response.writeContinue();

@@ -353,7 +353,7 @@ class Nghttpd(Server):
     """HTTP/2, over TLS when a certificate is given. GET /index.html answers "hello\\n".
 
     Its own flags are the arguments: "-m", 8 for a stream limit, "--echo-upload", "--trailer", "x-a: b". With "-v" its
-    log tells every frame. Files written into its directory are served at once.
+    log tells every frame. New files in its directory are served at once; changed ones are not.
     """
 
     def __init__(self, *arguments, certificate=None, **options):

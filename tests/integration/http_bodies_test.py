@@ -1,0 +1,212 @@
+"""Bodies of 0 bytes to 100 MiB, both ways, over both protocols, against five servers: no byte differs.
+
+nginx serves and stores files, nghttpd echoes, haproxy stands before Node, Node and Go make and echo what they are
+asked for. Over HTTP/1.1 bodies go with Content-Length and chunked, over HTTP/2 through windows of all sizes.
+"""
+
+import hashlib
+import unittest
+
+from http_client import MIB, HttpTest
+from programs import program
+
+from http_servers import Go, Node, pattern
+from processes import main
+from servers import Haproxy, Nghttpd, Nginx
+
+SIZES = [0, 1, 6, 255, 16383, 16384, 16385, 65535, 65536, MIB + 1]
+BIG = 100 * MIB
+MIDDLE = 5 * MIB + 3
+
+
+class Bodies(HttpTest):
+    version = None  # that every response must have
+    options = {}
+
+    def check_down(self, client, url, size, **how):
+        for down in ("whole", "stream"):
+            if down == "whole" and size > 16 * MIB:
+                continue
+            with self.subTest(url=url, size=size, down=down):
+                got = client.get(url, down=down, **how)
+                self.assertEqual((got["http_status"], got["received"], got["mismatch"]), (200, size, -1))
+                self.check_version(got)
+
+    def check_echo(self, client, url, size, ways=("memory", "file", "sized", "unsized"), method="POST"):
+        for up in ways:
+            with self.subTest(url=url, size=size, up=up):
+                got = client.request(method, url, up=up, size=size, down="stream")
+                self.assertEqual(got["status"], "OK", got)
+                self.assertEqual((got["http_status"], got["received"], got["mismatch"]), (200, size, -1))
+                self.check_version(got)
+
+    def check_version(self, got):
+        if self.version:
+            self.assertEqual(got["version"], self.version)
+
+    def check_trailers(self, client, server):
+        got = client.get(server.url("/trailers/70000"), down="stream")
+        self.assertEqual((got["received"], got["mismatch"], got["events"]), (70000, -1, "HCT"))
+        trailers = {name.lower(): value for name, value in got["trailers"]}
+        self.assertEqual(trailers, {"x-sum": "70000", "x-second": "two"})
+        got = client.get(server.url("/trailers/70000"))
+        self.assertEqual({name.lower(): value for name, value in got["trailers"]}, trailers)
+        got = client.post(server.url("/hash"), 1000, up="unsized", lines=["trailer x-check: 1000"])
+        self.assertIn('"x-check":"1000"', got["text"].replace(" ", ""))
+
+    def check_scripted(self, server, client, big=False):
+        for size in SIZES:
+            self.check_down(client, server.url(f"/bytes/{size}"), size)
+            self.check_down(client, server.url(f"/bytes/{size}?chunked"), size)
+            self.check_echo(client, server.url("/echo"), size)
+        self.check_trailers(client, server)
+        if not big:
+            return
+        self.check_down(client, server.url(f"/bytes/{BIG}"), BIG)
+        self.check_down(client, server.url(f"/bytes/{BIG}?chunked"), BIG)
+        digest = hashlib.sha256(pattern(BIG)).hexdigest()
+        for up in ("file", "unsized"):
+            with self.subTest(up=up, size=BIG):
+                got = client.post(server.url("/hash"), BIG, up=up)
+                self.assertIn(f'"sha256":"{digest}"', got["text"])
+
+    def check_nginx(self, nginx, scheme, client):
+        base = f"{scheme}://localhost:{nginx.port}"
+        for size in (*SIZES, BIG):
+            (nginx.directory / "files" / "one").write_bytes(pattern(size))
+            self.check_down(client, f"{base}/files/one", size)
+        for size in (*SIZES, BIG):
+            for up in ("memory", "file", "sized", "unsized") if size < BIG else ("file", "unsized"):
+                with self.subTest(size=size, up=up):
+                    name = f"{size}-{up}"
+                    got = client.request("PUT", f"{base}/uploads/{name}", up=up, size=size)
+                    self.assertEqual((got["status"], got.get("http_status")), ("OK", 201), got)
+                    stored = nginx.directory / "uploads" / name
+                    self.assertTrue(stored.read_bytes() == pattern(size))
+                    stored.unlink()
+
+
+class Http1(Bodies):
+    version = 11
+
+    def test_node(self):
+        server = self.use(Node("http1"))
+        self.check_scripted(server, self.client(), big=True)
+
+    def test_node_tls(self):
+        server = self.use(Node("https1", certificate=self.certificate))
+        self.check_scripted(server, self.client())
+
+    def test_go(self):
+        server = self.use(Go("http1"))
+        self.check_scripted(server, self.client())
+
+    def test_haproxy_before_node(self):
+        server = self.use(Node("http1"))
+        front = self.use(Haproxy([server.port], mode="http"))
+        server.port = front.port
+        self.check_scripted(server, self.client())
+
+    def test_nginx(self):
+        self.check_nginx(self.use(Nginx(versions="http1")), "http", self.client())
+
+    def test_nginx_tls(self):
+        nginx = self.use(Nginx(certificate=self.certificate, versions="http1"))
+        self.check_nginx(nginx, "https", self.client())
+
+
+class Http2(Bodies):
+    version = 20
+
+    def test_node(self):
+        """Windows of the server's default, 64 KiB."""
+        server = self.use(Node("h2", certificate=self.certificate))
+        self.check_scripted(server, self.client(), big=True)
+
+    def test_node_tls(self):
+        server = self.use(Node("both", certificate=self.certificate))
+        self.check_scripted(server, self.client())
+
+    def test_node_plain(self):
+        server = self.use(Node("h2c"))
+        self.check_scripted(server, self.client(http__version="h2"))
+
+    def test_small_windows_of_the_server(self):
+        server = self.use(Node("h2", certificate=self.certificate, settings={"initialWindowSize": 1}))
+        self.check_echo(self.client(), server.url("/echo"), 300)
+        server = self.use(Node("h2", certificate=self.certificate, settings={"initialWindowSize": 1000}))
+        self.check_echo(self.client(), server.url("/echo"), MIB + 1)
+
+    def test_large_windows_of_the_server(self):
+        server = self.use(Node("h2", certificate=self.certificate, settings={"initialWindowSize": 16 * MIB},
+                               window=64 * MIB))
+        client = self.client()
+        self.check_echo(client, server.url("/echo"), MIDDLE)
+        got = client.post(server.url("/hash"), BIG, up="file")
+        self.assertIn(f'"size":{BIG}', got["text"])
+
+    def test_small_windows_of_the_client(self):
+        server = self.use(Node("h2", certificate=self.certificate))
+        client = self.client(h2__stream_window=65535, h2__connection_window=65535, h2__window_max=65535)
+        self.check_down(client, server.url(f"/bytes/{MIDDLE}"), MIDDLE)
+        self.check_echo(client, server.url("/echo"), MIDDLE)
+
+    def test_large_windows_of_the_client(self):
+        server = self.use(Node("h2", certificate=self.certificate))
+        client = self.client(h2__stream_window="32MiB", h2__connection_window="64MiB", h2__window_max="64MiB")
+        self.check_down(client, server.url(f"/bytes/{BIG}"), BIG)
+
+    def test_go(self):
+        server = self.use(Go("both", certificate=self.certificate))
+        self.check_scripted(server, self.client())
+
+    def test_go_plain(self):
+        server = self.use(Go("h2c", window=16384 * 4))
+        self.check_scripted(server, self.client(http__version="h2"))
+
+    def test_haproxy_before_node(self):
+        server = self.use(Node("http1"))
+        front = self.use(Haproxy([server.port], mode="http", certificate=self.certificate))
+        server.port, server.mode = front.port, "h2"
+        client = self.client()
+        for size in SIZES:
+            self.check_down(client, server.url(f"/bytes/{size}"), size)
+            self.check_echo(client, server.url("/echo"), size)
+
+    def test_nginx(self):
+        self.check_nginx(self.use(Nginx(versions="h2")), "http", self.client(http__version="h2"))
+
+    def test_nginx_tls(self):
+        nginx = self.use(Nginx(certificate=self.certificate))
+        self.check_nginx(nginx, "https", self.client())
+
+    def check_nghttpd(self, nghttpd, scheme, client):
+        base = f"{scheme}://localhost:{nghttpd.port}"
+        for size in (*SIZES, BIG):
+            # It keeps what it knows of a file for a while: each size is a file of its own.
+            (nghttpd.directory / str(size)).write_bytes(pattern(size))
+            self.check_down(client, f"{base}/{size}", size)
+        for size in (*SIZES, BIG):
+            self.check_echo(client, f"{base}/echo", size, ways=("file", "unsized"))
+
+    def test_nghttpd(self):
+        nghttpd = self.use(Nghttpd("--echo-upload"))
+        self.check_nghttpd(nghttpd, "http", self.client(http__version="h2"))
+
+    def test_nghttpd_tls(self):
+        nghttpd = self.use(Nghttpd("--echo-upload", certificate=self.certificate))
+        self.check_nghttpd(nghttpd, "https", self.client())
+
+    def test_nghttpd_windows(self):
+        for bits in (8, 24):  # 255 bytes, 16 MiB
+            nghttpd = self.use(Nghttpd("--echo-upload", "-w", bits, "-W", max(16, bits), certificate=self.certificate))
+            self.check_echo(self.client(), f"https://localhost:{nghttpd.port}/echo", MIB + 1)
+
+    def test_nghttpd_trailer_and_padding(self):
+        nghttpd = self.use(Nghttpd("--trailer", "x-sum: 6", "-b", 100, certificate=self.certificate))
+        got = self.client().get(f"https://localhost:{nghttpd.port}/index.html", down="stream")
+        self.assertEqual((got["events"], got["received"], got["trailers"]), ("HCT", 6, [["x-sum", "6"]]))
+
+
+if __name__ == "__main__":
+    main()
