@@ -203,13 +203,18 @@ void Call::failed(const ErrorPtr& error) {
   });
 }
 
+// The session has ended the exchange: it told so already, or would later.
 void Call::detached() {
   if (!running()) return;
   connection_ = nullptr;
-  exchange_ = nullptr;
-  note_proof(sent_ != 0 || (body_ != nullptr && body_->taken() > 0) ? Proof::MaybeProcessed
-                                                                    : proof_);
-  guarded([&] { fail_with(error_of({.status = Status::E_CLOSED}, Phase::Receive)); });
+  timer_.cancel();
+  Phase phase = Phase::Receive;
+  if (exchange_ != nullptr) {
+    const session::ExchangeEnd ended = std::exchange(exchange_, nullptr)->cancel();
+    note_proof(ended.proof);
+    phase = ended.phase;
+  }
+  guarded([&] { fail_with(error_of({.status = Status::E_CLOSED}, phase)); });
 }
 
 void Call::on_sent() {
