@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "cli/demo_parts.h"
 #include "cli/readouts.h"
 #include "cli/setup.h"
 #include "cli/verbs.h"
@@ -27,10 +28,6 @@ constexpr auto kReplyDelay = std::chrono::milliseconds(1);
 constexpr auto kSettleLimit = std::chrono::seconds(5);
 constexpr char kRequest[] = "ping\n";
 constexpr char kReply[] = "pong\n";
-
-Problem network_problem(std::string text) {
-  return {kNetworkFailed, std::move(text)};
-}
 
 // What the leases did, as the callers saw it.
 struct Observed {
@@ -130,12 +127,7 @@ std::optional<Problem> start_origin(bool tls, Side* side) {
   options.script.reply_delay = std::chrono::nanoseconds(kReplyDelay).count();
   options.tls = tls;
   auto started = origin::Loopback::start(std::move(options));
-  if (!started) {
-    return network_problem(
-        "the demo's origin cannot listen on loopback: " +
-        std::string(conpool_status_text(static_cast<conpool_status>(started.error().status))) +
-        ": " + started.error().detail);
-  }
+  if (!started) return cannot_listen(started.error());
   side->origin = std::move(*started);
   side->url =
       (tls ? "tls://localhost:" : "tcp://localhost:") + std::to_string(side->origin->port());
@@ -163,9 +155,6 @@ std::optional<Problem> name_endpoint(conpool_pool* pool, Side* side) {
   return Problem{kBadArguments, failure_line(error.get(), status)};
 }
 
-// The figures that both sides count for themselves, by name.
-using Figures = std::vector<std::pair<std::string, int64_t>>;
-
 Figures origin_figures(const Side& plain, const Side& secured) {
   const origin::LoopbackCounts a = plain.origin->counts();
   const origin::LoopbackCounts b = secured.origin->counts();
@@ -186,36 +175,6 @@ Figures pool_figures(conpool_pool* pool) {
           {"bytes_out", metric(metrics, "pool.read.bytes")},
           {"tls_full", metric(metrics, "pool.tls.full")},
           {"tls_resumed", metric(metrics, "pool.tls.resumed")}};
-}
-
-std::string figures_text(const Figures& figures) {
-  std::string text;
-  for (const auto& [name, value] : figures)
-    text += " " + name + "=" + std::to_string(value);
-  return text;
-}
-
-// "" when they agree.
-std::string difference(const Figures& counted, const Figures& metrics) {
-  std::string text;
-  for (size_t i = 0; i < counted.size(); ++i) {
-    if (counted[i].second == metrics[i].second) continue;
-    text += (text.empty() ? "" : ", ") + counted[i].first + ": the origin counted " +
-            std::to_string(counted[i].second) + ", the pool " + std::to_string(metrics[i].second);
-  }
-  return text;
-}
-
-std::string milliseconds(int64_t nanoseconds) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f ms", static_cast<double>(nanoseconds) / 1e6);
-  return text;
-}
-
-// The value below which this many percent of the sorted values lie.
-int64_t percentile(const std::vector<int64_t>& sorted, size_t percent) {
-  if (sorted.empty()) return 0;
-  return sorted[std::min(sorted.size() - 1, sorted.size() * percent / 100)];
 }
 
 std::string served_text(const Observed& observed) {
@@ -317,14 +276,7 @@ std::optional<Problem> run_sides(conpool_pool* pool, Side* plain, Side* secured)
   print_secured(*secured, first);
 
   settle(pool, *plain, *secured);
-  const Figures counted = origin_figures(*plain, *secured);
-  const Figures metrics = pool_figures(pool);
-  print("origin counted:" + figures_text(counted) + "\n");
-  print("pool metrics:  " + figures_text(metrics) + "\n");
-  const std::string differs = difference(counted, metrics);
-  if (!differs.empty()) return Problem{kDisagreement, "the counts differ: " + differs};
-  print("both agree\n");
-  return std::nullopt;
+  return compare("", origin_figures(*plain, *secured), pool_figures(pool));
 }
 
 }  // namespace
@@ -343,6 +295,7 @@ std::optional<Problem> run_demo(const Arguments& arguments) {
   if (problem) return problem;
   problem = run_sides(pool.get(), &plain, &secured);
   if (arguments.verbose) print_events(pool.get());
+  if (!problem) problem = run_http_demo(arguments.verbose);
   return problem;
 }
 

@@ -48,10 +48,19 @@ class DemoTest(PoolerTest):
         self.assertIn("handshakes   1 full, 3 resumed", out)
         self.assertTrue(all(len(line) <= 100 for line in out.splitlines()), out)
 
+    def test_http_over_both_protocols(self):
+        out, _ = self.pooler("demo")
+        counted = figures(out, "http origin counted")
+        self.assertEqual(counted, figures(out, "http pool metrics"))
+        self.assertEqual(counted, {"http1_connections": 8, "http1_requests": 100, "h2_connections": 1, "h2_requests": 100,
+                                   "tls_handshakes": 9})
+        self.assertRegex(out, r"\n  HTTP/1\.1  8 connections  p50 \S+ ms, p95 \S+ ms")
+        self.assertRegex(out, r"\n  HTTP/2    1 connection   p50 \S+ ms, p95 \S+ ms")
+
     def test_v_prints_the_event_log_on_stderr(self):
         out, err = self.pooler("demo", "-v")
         self.assertEqual(figures(out, "origin counted"), figures(out, "pool metrics"))
-        for event in ("pool.created", "connection.opened", "connection.leased", "tls.resumed"):
+        for event in ("pool.created", "connection.opened", "connection.leased", "tls.resumed", "request.done"):
             self.assertIn(event, err)
 
 
