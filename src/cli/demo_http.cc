@@ -97,22 +97,21 @@ std::optional<Problem> burst(conpool_pool* pool, conpool_request* request, Side*
 Figures origin_figures(origin::Loopback* origin) {
   const origin::LoopbackCounts counts = origin->counts();
   const auto number = [](uint64_t value) { return static_cast<int64_t>(value); };
-  return {{"http1_connections", number(counts.http.http1_connections)},
-          {"http1_requests", number(counts.http.http1_requests)},
+  return {{"h1_connections", number(counts.http.http1_connections)},
+          {"h1_requests", number(counts.http.http1_requests)},
           {"h2_connections", number(counts.http.http2_connections)},
           {"h2_requests", number(counts.http.http2_requests)},
-          {"tls_handshakes", number(counts.handshakes_full + counts.handshakes_resumed)}};
+          {"tls", number(counts.handshakes_full + counts.handshakes_resumed)}};
 }
 
 Figures pool_figures(conpool_pool* pool) {
   const Metrics metrics = read_metrics(pool);
   const int64_t streams = metric(metrics, "pool.h2.total_streams");
-  return {
-      {"http1_connections", metric(metrics, "pool.http1.opened")},
-      {"http1_requests", metric(metrics, "pool.requests.sent") - streams},
-      {"h2_connections", metric(metrics, "pool.h2.opened")},
-      {"h2_requests", streams},
-      {"tls_handshakes", metric(metrics, "pool.tls.full") + metric(metrics, "pool.tls.resumed")}};
+  return {{"h1_connections", metric(metrics, "pool.http1.opened")},
+          {"h1_requests", metric(metrics, "pool.requests.sent") - streams},
+          {"h2_connections", metric(metrics, "pool.h2.opened")},
+          {"h2_requests", streams},
+          {"tls", metric(metrics, "pool.tls.full") + metric(metrics, "pool.tls.resumed")}};
 }
 
 // Until the last dial has ended and the origin has counted what the pool has.
