@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::string_view kHttp = "HTTP/";
 constexpr uint64_t kLengthMost = INT64_MAX;
+// Of memory that one response's size suggests for the next: a large one is an exception.
+constexpr size_t kKeptBytes = 4096;
 constexpr Nanos kIdleLimitMost = 365 * 24 * kHour;
 
 struct ReasonRow {
@@ -69,6 +71,7 @@ void Decoder::begin(bool head_only) {
   state_ = State::StatusLine;
   head_only_ = head_only;
   touched_ = has_head_ = false;
+  if (partial_.capacity() > kKeptBytes) partial_ = {};
   partial_.clear();
   partial_used_ = false;
   head_ = {};
@@ -107,8 +110,8 @@ bool Decoder::reusable() const {
 }
 
 session::ResponseHead Decoder::take_head() {
-  reserve_lines_ = std::max<size_t>(head_.fields.size(), 8);
-  reserve_bytes_ = std::max<size_t>(head_.fields.bytes(), 256);
+  reserve_lines_ = std::clamp<size_t>(head_.fields.size(), 8, 64);
+  reserve_bytes_ = std::clamp<size_t>(head_.fields.bytes(), 256, kKeptBytes);
   session::ResponseHead head;
   head.version = head_.version;
   head.status = head_.status;

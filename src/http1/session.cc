@@ -65,7 +65,11 @@ void Session::check(Callback<void(Result<void>)> done) {
     const std::shared_ptr<Session*> alive = self.lock();
     if (alive == nullptr || !(*alive)->check_done_) return;
     Callback<void(Result<void>)> call = std::move((*alive)->check_done_);
-    call({});
+    if ((*alive)->state_ == State::Idle) {
+      call({});
+    } else {
+      call(fail(Status::E_CHECK_FAILED, "the connection ended meanwhile"));
+    }
   });
 }
 
@@ -133,7 +137,9 @@ void Session::send() {
   if (!runs(exchange)) return;
   if (!progress) {
     if (progress.error().status == Status::E_HTTP_BODY_LENGTH) {
-      return fail_exchange(progress.error());
+      ExchangeEnd end = end_of(progress.error());
+      const State next = judge_place(&end);
+      return finish(std::move(end), next);
     }
     return transport_ended(progress.error());
   }
@@ -321,10 +327,15 @@ void Session::fail_exchange(Failure failure) {
 
 ExchangeEnd Session::cancel() {
   ExchangeEnd end = end_of({.status = Status::E_CANCELLED});
-  const bool unused = writer_.untouched() && decoder_.untouched();
-  end.lease = unused ? LeaseEnd::Reusable : LeaseEnd::Broken;
-  leave_exchange(unused ? State::Idle : State::Spent);
+  leave_exchange(judge_place(&end));
   return end;
+}
+
+// Of an exchange that we end ourselves: a connection without a byte of it is as it was before.
+Session::State Session::judge_place(ExchangeEnd* end) const {
+  const bool unused = writer_.untouched() && decoder_.untouched();
+  end->lease = unused ? LeaseEnd::Reusable : LeaseEnd::Broken;
+  return unused ? State::Idle : State::Spent;
 }
 
 void Session::leave_exchange(State next) {
@@ -345,7 +356,6 @@ void Session::finish(ExchangeEnd end, State next) {
 void Session::die(const Failure& failure, bool abort) {
   if (state_ == State::Dead) return;
   transition(State::Dead);
-  check_done_.reset();
   stream_->close(abort);
   if (session::Owner* owner = std::exchange(owner_, nullptr)) owner->on_dead(failure);
 }

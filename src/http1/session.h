@@ -94,6 +94,7 @@ class Session final : public session::HttpSession,
   Failure from_peer(Failure failure) const;
   Failure ending(const Failure& failure);
   session::ExchangeEnd end_of(Failure failure) const;
+  State judge_place(session::ExchangeEnd* end) const;
   // Ends the exchange and tells its handler; nothing touches the exchange after it.
   void finish(session::ExchangeEnd end, State next);
   void fail_exchange(Failure failure);

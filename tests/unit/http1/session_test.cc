@@ -167,6 +167,12 @@ TEST(Session, ChecksByAnsweringLater) {
   EXPECT_FALSE(asked);
   rig.turn();
   EXPECT_TRUE(asked);
+  rig.session->check([&asked](Result<void> result) { asked = result.has_value(); });
+  rig.eof();
+  rig.turn();
+  EXPECT_FALSE(asked);
+  EXPECT_EQ(rig.pool->log, "dead ");
+  rig.open();
   rig.session->check([](Result<void>) { ADD_FAILURE() << "closed before"; });
   rig.close();
   rig.turn();
@@ -339,8 +345,9 @@ TEST(RequestBody, MustBeAsLongAsAnnounced) {
     rig.body.bytes = bytes;
     rig.body.last = last;
     rig.begin("POST", true);
-    EXPECT_EQ(end_text(rig.handler->end), "E_HTTP_BODY_LENGTH send never-sent broken");
+    EXPECT_EQ(end_text(rig.handler->end), "E_HTTP_BODY_LENGTH send never-sent reusable");
     EXPECT_EQ(rig.request(), "");
+    EXPECT_TRUE(rig.idle());
   }
   Rig rig;
   rig.body.announced = 5;
