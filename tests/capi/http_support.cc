@@ -1,7 +1,9 @@
 // The scripted server and the short names of requests.
 #include "http_support.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -127,6 +129,21 @@ std::optional<std::string> HttpServer::echo(const HttpRequest& request) {
   return answer(request.body.empty() ? request.target : request.body);
 }
 
+std::string pattern(size_t size) {
+  std::string bytes(size, '\0');
+  for (size_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<char>('a' + (i * 7 + i / 251) % 26);
+  return bytes;
+}
+
+TempFile::TempFile(const std::string& content) : fd_(open("/tmp", O_TMPFILE | O_RDWR, 0600)) {
+  EXPECT_EQ(write(fd_, content.data(), content.size()), static_cast<ssize_t>(content.size()));
+}
+
+TempFile::~TempFile() {
+  close(fd_);
+}
+
 // --- short names ---------------------------------------------------------------------------------
 
 RequestPtr make_request(const PoolPtr& pool, const std::string& method, const std::string& url,
@@ -176,12 +193,14 @@ std::string Answer::header(const char* name) const {
   return value == nullptr ? "(none)" : value;
 }
 
-std::string Answer::facts() const {
+Json Answer::facts() const {
   char* text = nullptr;
   EXPECT_EQ(conpool_response_describe(response.get(), &text), CONPOOL_OK);
-  std::string copy = text == nullptr ? "" : text;
+  Json value;
+  std::string reason;
+  EXPECT_TRUE(parse_json(text == nullptr ? "" : text, &value, &reason)) << reason;
   conpool_text_free(text);
-  return copy;
+  return value;
 }
 
 Answer perform(const RequestPtr& request, const Options& options) {

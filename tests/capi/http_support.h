@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "json.h"
 #include "support.h"
 
 namespace capi_test {
@@ -81,6 +82,22 @@ void add_header(const RequestPtr& request, const std::string& name, const std::s
 void add_trailer(const RequestPtr& request, const std::string& name, const std::string& value);
 void set_body(const RequestPtr& request, std::string_view body);
 
+// Bytes that differ from place to place.
+std::string pattern(size_t size);
+
+// A file without a name.
+class TempFile {
+ public:
+  explicit TempFile(const std::string& content);
+  ~TempFile();
+  TempFile(const TempFile&) = delete;
+  TempFile& operator=(const TempFile&) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
 // What a perform ended with.
 struct Answer {
   conpool_status status = 0;
@@ -90,7 +107,7 @@ struct Answer {
   std::string header(const char* name) const;
   std::string line() const { return conpool_error_line(error.get()); }
   int proof() const { return conpool_error_proof(error.get()); }
-  std::string facts() const;  // JSON
+  Json facts() const;
 };
 Answer perform(const RequestPtr& request, const Options& options = {});
 std::string body_of(const conpool_response* response);
