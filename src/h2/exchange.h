@@ -74,7 +74,7 @@ struct Exchange final : session::Exchange,
   size_t block_fields = 0;  // lines of the block that comes in
   int64_t interims = 0;
   bool has_head = false;
-  bool complete = false;
+  size_t unread = 0;  // body bytes that the application holds
   WindowGrowth window;
 
   session::ExchangeEnd end;

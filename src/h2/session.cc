@@ -43,6 +43,7 @@ Session::Session(io::Loop& loop, std::unique_ptr<io::Stream> stream, const Value
     deliver();
   });
   warm_timer_.set_callback([this] { on_keep_warm(); });
+  next_turn_.set_callback([this] { schedule(); });
 }
 
 Session::~Session() {
@@ -166,6 +167,10 @@ Proof Session::proof_of(const Exchange& exchange) const {
 
 void Session::finish(Exchange& exchange, Failure failure, Proof proof, LeaseEnd lease) {
   const bool good = failure.status == Status::OK;
+  if (!good && failure.status != Status::E_CLOSED) {
+    if (!failure.detail.empty()) failure.detail += ", ";
+    failure.detail += "from " + place_.address + " of " + place_.endpoint;
+  }
   exchange.end.failure = std::move(failure);
   exchange.end.phase =
       good || exchange.sent_at <= output_.accepted() ? Phase::Receive : Phase::Send;
@@ -189,6 +194,7 @@ void Session::exchange_ready(Exchange& exchange) {
 
 void Session::exchange_consumed(Exchange& exchange, size_t bytes) {
   if (exchange.state != Exchange::State::Open) return;
+  exchange.unread -= std::min(exchange.unread, bytes);
   nghttp2_session_consume_stream(nghttp2_, exchange.id, bytes);
   if (nghttp2_session_want_write(nghttp2_) != 0) schedule();
 }
@@ -249,6 +255,11 @@ void Session::die(Failure failure) {
   tell(check_done_ ? Event::Kind::Checked : Event::Kind::Dead);
 }
 
+static bool is_transport(Status status) {
+  return status == Status::E_CONNECTION_CLOSED || status == Status::E_CONNECTION_RESET ||
+         status == Status::E_CONNECTION_FAILED || status == Status::E_TLS_TRUNCATED;
+}
+
 // What the connection's end means for one of its exchanges.
 void Session::end_by(Exchange& exchange, const Failure& failure) {
   if (failure.status == Status::E_H2_PREFACE) {
@@ -256,14 +267,14 @@ void Session::end_by(Exchange& exchange, const Failure& failure) {
     return finish(exchange, failure, Proof::NotProcessed, LeaseEnd::NotProcessed);
   }
   Failure told = failure;
-  if (status_class(static_cast<int32_t>(failure.status)) == StatusClass::CONNECT) {
+  if (is_transport(failure.status)) {
     if (goaway_code_ != 0) {
-      told = {.status = Status::E_H2_GOAWAY,
-              .os_error = failure.os_error,
-              .h2_error = goaway_code_,
-              .detail = goaway_text_};
-    } else if (failure.status == Status::E_CONNECTION_CLOSED) {
+      told.status = Status::E_H2_GOAWAY;
+      told.h2_error = goaway_code_;
+      told.detail = goaway_text_;
+    } else {
       told.status = exchange.has_head ? Status::E_HTTP_TRUNCATED : Status::E_HTTP_NO_RESPONSE;
+      told.detail = status_text(failure.status);
     }
   }
   const Proof proof = proof_of(exchange);

@@ -20,6 +20,8 @@
 // connection's window. Cancelled streams return all of theirs, since only the connection's counts.
 #pragma once
 
+#include <nghttp2/nghttp2.h>
+
 #include <array>
 #include <memory>
 #include <string>
@@ -33,8 +35,6 @@
 #include "h2/window.h"
 #include "io/loop.h"
 #include "session/http.h"
-
-struct nghttp2_session;
 
 namespace conpool::h2 {
 
@@ -142,6 +142,7 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   void settings_acknowledged();
   int ping_answered(const uint8_t* opaque);
   int goaway_came(int32_t last, uint32_t code, std::string_view text);
+  void goaway_ends(Exchange& exchange, Failure why);
   void reset_came(int32_t stream, uint32_t code);
   void frame_invalid(uint8_t type, int32_t stream, int code);
   void stream_closed(int32_t stream, uint32_t code);
@@ -258,7 +259,9 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   // Output.
   Output output_;
   Exchange* ends_here_ = nullptr;  // whose last frame nghttp2 is about to hand over
-  bool blocked_ = false;           // on_writable will tell
+  std::vector<nghttp2_nv> lines_;  // of the request that is being submitted
+  Timer next_turn_;
+  bool blocked_ = false;  // on_writable will tell
   bool scheduled_ = false;
   bool reading_ = false;
   uint64_t resets_sent_ = 0;

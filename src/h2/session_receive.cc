@@ -179,6 +179,7 @@ int Session::header_block_begins(int32_t stream) {
   exchange->response.version = session::HttpVersion::Http2;
   exchange->response.status = 0;
   exchange->response.fields.clear();
+  exchange->response.fields.reserve(16, 512);  // what most responses need
   return 0;
 }
 
@@ -262,14 +263,16 @@ int Session::data_part(int32_t stream, const uint8_t* data, size_t size) {
   // The connection's window goes back at once, so that no reader holds up another.
   if (nghttp2_session_consume_connection(nghttp2_, size) != 0) return NGHTTP2_ERR_CALLBACK_FAILURE;
   const Time now = loop_.now();
-  if (const uint32_t grown = settings_acknowledged_ ? window_.arrived(size, now, rtt_) : 0) {
+  if (const uint32_t grown = settings_acknowledged_ ? window_.arrived(size, now, rtt_, 0) : 0) {
     nghttp2_session_set_local_window_size(nghttp2_, NGHTTP2_FLAG_NONE, 0,
                                           static_cast<int32_t>(grown));
   }
   Exchange* exchange = find(stream);
   if (exchange == nullptr) return 0;
-  if (const uint32_t grown =
-          settings_acknowledged_ ? exchange->window.arrived(size, now, rtt_) : 0) {
+  exchange->unread += size;
+  if (const uint32_t grown = settings_acknowledged_
+                                 ? exchange->window.arrived(size, now, rtt_, exchange->unread)
+                                 : 0) {
     nghttp2_session_set_local_window_size(nghttp2_, NGHTTP2_FLAG_NONE, stream,
                                           static_cast<int32_t>(grown));
   }
@@ -294,7 +297,6 @@ int Session::data_ends(int32_t stream, bool end_stream, size_t size) {
 void Session::response_complete(Exchange& exchange) {
   const int32_t id = exchange.id;
   const bool sent = nghttp2_session_get_stream_local_close(nghttp2_, id) == 1;
-  exchange.complete = true;
   finish(exchange, {.status = Status::OK}, Proof::MaybeProcessed, LeaseEnd::Reusable);
   // RFC 9113 section 8.1: the server needs no more of the request.
   if (!sent) reset(id, NGHTTP2_NO_ERROR);
@@ -334,19 +336,27 @@ int Session::goaway_came(int32_t last, uint32_t code, std::string_view text) {
     if (exchange->state != Exchange::State::Open) {
       finish_unsent(*exchange, why);
     } else if (exchange->id > last) {
-      // RFC 9113 section 6.8: above the last id nothing was processed. One that answers all the
-      // same contradicts itself.
-      const bool answered = exchange->has_head;
-      const Proof sent = proof_of(*exchange);
-      finish(*exchange, why,
-             answered                   ? Proof::MaybeProcessed
-             : sent == Proof::NeverSent ? sent
-                                        : Proof::NotProcessed,
-             answered ? LeaseEnd::Reusable : LeaseEnd::NotProcessed);
+      goaway_ends(*exchange, why);
     }
     exchange = next;
   }
   return 0;
+}
+
+// RFC 9113 section 6.8: above the last id nothing was processed. A peer that answers all the same
+// contradicts itself.
+void Session::goaway_ends(Exchange& exchange, Failure why) {
+  if (exchange.has_head) {
+    return finish(exchange, std::move(why), Proof::MaybeProcessed, LeaseEnd::Reusable);
+  }
+  if (why.h2_error == NGHTTP2_HTTP_1_1_REQUIRED) {
+    why.status = Status::E_H2_HTTP_1_1_REQUIRED;
+    exchange.end.needs_http1 = true;
+    return finish(exchange, std::move(why), Proof::NotProcessed, LeaseEnd::NotProcessed);
+  }
+  const bool unsent = proof_of(exchange) == Proof::NeverSent;
+  finish(exchange, std::move(why), unsent ? Proof::NeverSent : Proof::NotProcessed,
+         LeaseEnd::NotProcessed);
 }
 
 void Session::reset_came(int32_t stream, uint32_t code) {

@@ -75,7 +75,7 @@ void Session::flush() {
   }
   size_t rounds = 0;
   while (!blocked_ && !dead()) {
-    if (++rounds > kRoundsMost) return schedule();
+    if (++rounds > kRoundsMost) return loop_.arm(next_turn_, loop_.now());
     if (!fill() || output_.empty() || !write()) break;
   }
   if (own_goaway_ && !dead()) die(broken_rules());
@@ -202,8 +202,8 @@ void Session::submit_next() {
 
 bool Session::submit(Exchange& exchange) {
   const session::RequestHead& head = exchange.head;
-  std::vector<nghttp2_nv> lines;
-  lines.reserve(head.fields.size() + 8);
+  std::vector<nghttp2_nv>& lines = lines_;
+  lines.clear();
   lines.push_back(line(":method", head.method));
   lines.push_back(line(":scheme", head.scheme));
   lines.push_back(line(":authority", head.authority));

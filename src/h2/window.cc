@@ -5,7 +5,7 @@
 
 namespace conpool::h2 {
 
-uint32_t WindowGrowth::arrived(size_t bytes, Time now, Nanos rtt) {
+uint32_t WindowGrowth::arrived(size_t bytes, Time now, Nanos rtt, size_t held) {
   if (window_ >= most_ || rtt <= 0) return 0;
   if (since_ == kNever) {
     since_ = now;
@@ -22,7 +22,7 @@ uint32_t WindowGrowth::arrived(size_t bytes, Time now, Nanos rtt) {
       static_cast<double>(bytes_) * static_cast<double>(rtt) / static_cast<double>(passed);
   since_ = now;
   bytes_ = bytes;
-  if (per_trip * 3 < static_cast<double>(window_) * 2) return 0;
+  if (per_trip * 3 < static_cast<double>(window_) * 2 || held > window_ / 2) return 0;
   window_ = static_cast<uint32_t>(
       std::min({per_trip * 2, static_cast<double>(window_) * 2, static_cast<double>(most_)}));
   return window_;

@@ -18,7 +18,8 @@ class WindowGrowth {
 
   // Bytes came. Answers the new size when the window has to grow, else 0. Without a measured round
   // trip (0) it stays.
-  uint32_t arrived(size_t bytes, Time now, Nanos rtt);
+  // Nor does it grow while its reader is behind: `held` bytes of it, more than half, are not read.
+  uint32_t arrived(size_t bytes, Time now, Nanos rtt, size_t held);
   uint32_t window() const { return window_; }
 
  private:

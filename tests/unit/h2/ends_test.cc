@@ -6,6 +6,8 @@ namespace {
 
 using session::LeaseEnd;
 
+const std::string kFrom = ", from tcp:192.0.2.1:443 of example.test:443";
+
 // --- RST_STREAM ---------------------------------------------------------------------------------
 
 TEST(H2Ends, EveryResetCode) {
@@ -31,8 +33,9 @@ TEST(H2Ends, EveryResetCode) {
       EXPECT_EQ(call.end.needs_http1, http1);
       EXPECT_EQ(call.end.phase, Phase::Receive);
       if (!refused && !http1) {
-        EXPECT_EQ(call.end.failure.detail,
-                  code <= 13 ? nghttp2_http2_strerror(code) : "error code " + std::to_string(code));
+        const std::string name =
+            code <= 13 ? nghttp2_http2_strerror(code) : "error code " + std::to_string(code);
+        EXPECT_EQ(call.end.failure.detail, name + kFrom);
       }
       rig.feed(response(3, "200", true));
       EXPECT_EQ(other.status(), Status::OK);
@@ -131,6 +134,19 @@ TEST(H2Ends, GoawayTable) {
   }
 }
 
+TEST(H2Ends, AGoawayThatDemandsHttp1) {
+  Rig rig;
+  rig.open_with(settings());
+  rig.get();
+  rig.get();
+  rig.turn();
+  rig.feed(goaway(1, NGHTTP2_HTTP_1_1_REQUIRED));
+  EXPECT_FALSE(rig.calls[0]->done);
+  EXPECT_EQ(rig.calls[1]->status(), Status::E_H2_HTTP_1_1_REQUIRED);
+  EXPECT_EQ(rig.calls[1]->end.proof, Proof::NotProcessed);
+  EXPECT_TRUE(rig.calls[1]->end.needs_http1);
+}
+
 TEST(H2Ends, GoawayWhileUploading) {
   Rig rig;
   rig.open_with(settings(setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1000)));
@@ -202,7 +218,8 @@ TEST(H2Ends, APeerThatDoesNotSpeakHttp2) {
       EXPECT_EQ(rig.watch.deaths[0].status, Status::E_H2_PREFACE);
       EXPECT_TRUE(rig.wire->closed);
       if (said == http1) {
-        EXPECT_EQ(rig.calls[0]->end.failure.detail, "it began with \"HTTP/1.1 400 Bad Request\"");
+        EXPECT_EQ(rig.calls[0]->end.failure.detail,
+                  "it began with \"HTTP/1.1 400 Bad Request\"" + kFrom);
       }
     }
   }
@@ -283,7 +300,8 @@ TEST(H2Ends, CutAfterEverySentByte) {
     const bool all = call.log.starts_with("sent");
     rig.cut();
     ASSERT_TRUE(call.done);
-    EXPECT_EQ(call.status(), Status::E_CONNECTION_RESET);
+    EXPECT_EQ(call.status(), Status::E_HTTP_NO_RESPONSE);
+    EXPECT_EQ(call.end.failure.detail, "the peer reset the connection" + kFrom);
     EXPECT_EQ(call.end.proof, room == 0 ? Proof::NeverSent : Proof::MaybeProcessed);
     EXPECT_EQ(call.end.lease, room == 0 ? LeaseEnd::NotProcessed : LeaseEnd::Broken);
     EXPECT_EQ(call.end.phase, all ? Phase::Receive : Phase::Send);

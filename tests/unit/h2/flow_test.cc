@@ -175,6 +175,26 @@ TEST(H2Flow, WindowsGrowWithThePath) {
   EXPECT_LE(trips.back(), 16U << 20);
 }
 
+TEST(H2Flow, AReaderThatIsBehindGetsNoLargerWindow) {
+  Rig rig;
+  rig.values.h2_stream_window = 100000;
+  rig.open();
+  rig.pass(kMillisecond);
+  rig.feed(settings() + settings_ack());
+  Windows windows(100000);
+  windows.take(rig.sent());
+  Call& call = rig.get();
+  call.holds = true;
+  rig.turn();
+  windows.take(rig.sent());
+  rig.feed(response(1, "200", false));
+  for (int i = 0; i < 100; ++i) {
+    push(rig, windows, 1, 40000);
+    rig.pass(kMillisecond / 2);
+  }
+  EXPECT_EQ(call.held, 100000U);
+}
+
 TEST(H2Flow, ASlowPathKeepsItsWindow) {
   Rig rig;
   rig.open();

@@ -53,33 +53,40 @@ TEST(H2Glitches, CreditIsBounded) {
 TEST(H2Window, GrowsWhenItIsTheLimit) {
   WindowGrowth window(1000, 5000);
   const Nanos rtt = 10 * kMillisecond;
-  EXPECT_EQ(window.arrived(500, 0, rtt), 0U);
-  EXPECT_EQ(window.arrived(500, kMillisecond, rtt), 0U);
-  EXPECT_EQ(window.arrived(1000, rtt - 1, rtt), 0U);
-  EXPECT_EQ(window.arrived(2000, rtt, rtt), 2000U);  // twice at most
-  EXPECT_EQ(window.arrived(1, 2 * rtt, rtt), 4000U);
-  EXPECT_EQ(window.arrived(4000, 3 * rtt, rtt), 0U);
-  EXPECT_EQ(window.arrived(1, 4 * rtt, rtt), 5000U);
-  EXPECT_EQ(window.arrived(1'000'000, 5 * rtt, rtt), 0U);
+  EXPECT_EQ(window.arrived(500, 0, rtt, 0), 0U);
+  EXPECT_EQ(window.arrived(500, kMillisecond, rtt, 0), 0U);
+  EXPECT_EQ(window.arrived(1000, rtt - 1, rtt, 0), 0U);
+  EXPECT_EQ(window.arrived(2000, rtt, rtt, 0), 2000U);  // twice at most
+  EXPECT_EQ(window.arrived(1, 2 * rtt, rtt, 0), 4000U);
+  EXPECT_EQ(window.arrived(4000, 3 * rtt, rtt, 0), 0U);
+  EXPECT_EQ(window.arrived(1, 4 * rtt, rtt, 0), 5000U);
+  EXPECT_EQ(window.arrived(1'000'000, 5 * rtt, rtt, 0), 0U);
   EXPECT_EQ(window.window(), 5000U);
 }
 
 TEST(H2Window, StaysWhenThePathIsTheLimit) {
   WindowGrowth window(1'000'000, 100'000'000);
   for (int i = 0; i < 10000; ++i)  // 600 KB each 10 ms, six tenths of the window
-    EXPECT_EQ(window.arrived(60000, i * kMillisecond, 10 * kMillisecond), 0U);
+    EXPECT_EQ(window.arrived(60000, i * kMillisecond, 10 * kMillisecond, 0), 0U);
 }
 
 TEST(H2Window, ALateSampleCountsItsWholeTime) {
   WindowGrowth window(1000, 100000);
-  EXPECT_EQ(window.arrived(1000, 0, kMillisecond), 0U);
-  EXPECT_EQ(window.arrived(1000, kSecond, kMillisecond), 0U);  // a pause: no bandwidth
+  EXPECT_EQ(window.arrived(1000, 0, kMillisecond, 0), 0U);
+  EXPECT_EQ(window.arrived(1000, kSecond, kMillisecond, 0), 0U);  // a pause: no bandwidth
+}
+
+TEST(H2Window, NeedsAReader) {
+  WindowGrowth window(1000, 100000);
+  EXPECT_EQ(window.arrived(1000, 0, kSecond, 1000), 0U);
+  EXPECT_EQ(window.arrived(1000, kSecond, kSecond, 501), 0U);
+  EXPECT_EQ(window.arrived(1000, 2 * kSecond, kSecond, 500), 2000U);
 }
 
 TEST(H2Window, NeedsARoundTrip) {
   WindowGrowth window(1000, 100000);
   for (int i = 0; i < 100; ++i)
-    EXPECT_EQ(window.arrived(100000, i * kSecond, 0), 0U);
+    EXPECT_EQ(window.arrived(100000, i * kSecond, 0, 0), 0U);
 }
 
 TEST(H2Output, GivesBackWhatWasAppended) {

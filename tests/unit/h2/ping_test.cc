@@ -48,7 +48,8 @@ TEST(H2Ping, NoAnswerIsTheEnd) {
   EXPECT_EQ(call.status(), Status::E_H2_PING_TIMEOUT);
   EXPECT_EQ(call.end.proof, Proof::MaybeProcessed);
   EXPECT_EQ(call.end.lease, session::LeaseEnd::Broken);
-  EXPECT_EQ(call.end.failure.detail, "no answer within 2s");
+  EXPECT_EQ(call.end.failure.detail,
+            "no answer within 2s, from tcp:192.0.2.1:443 of example.test:443");
   ASSERT_EQ(rig.watch.deaths.size(), 1U);
   EXPECT_EQ(rig.watch.deaths[0].status, Status::E_H2_PING_TIMEOUT);
   EXPECT_TRUE(rig.wire->closed);

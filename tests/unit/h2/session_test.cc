@@ -134,6 +134,34 @@ TEST(H2Session, TrailersBothWays) {
   EXPECT_EQ(call.received, "def");
 }
 
+TEST(H2Session, TrailersAfterAnEmptyBody) {
+  PeerRig rig;
+  rig.connect();
+  Call& call = rig.prepare("/", "POST");
+  call.with_body = true;
+  call.head.trailers.add("x-sum", "0");
+  rig.begin(call);
+  rig.talk();
+  const Peer::Request& seen = rig.peer->requests.at(1);
+  EXPECT_TRUE(seen.complete);
+  EXPECT_EQ(seen.body, "");
+  EXPECT_EQ(seen.trailers.at("x-sum"), "0");
+  EXPECT_EQ(call.log, "sent ");
+}
+
+// An endless upload leaves the turn to others now and then.
+TEST(H2Session, AnUploadTakesManyTurns) {
+  Rig rig;
+  rig.open_with(settings(setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1U << 30)) +
+                window_update(0, 1U << 30));
+  Call& call = rig.post(std::string(20'000'000, 'x'));
+  rig.loop->run_turn(rig.loop->now());
+  EXPECT_GT(call.body.taken, 1'000'000U);
+  EXPECT_LT(call.body.taken, 5'000'000U);
+  rig.turn();
+  EXPECT_EQ(call.log, "sent ");
+}
+
 TEST(H2Session, ABodyInPieces) {
   PeerRig rig;
   rig.connect();
