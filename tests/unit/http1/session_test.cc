@@ -313,6 +313,27 @@ TEST(RequestBody, SurvivesEveryPartialWrite) {
   }
 }
 
+TEST(RequestBody, MayShowLessOfAPieceThanBefore) {
+  Rig rig;
+  rig.body.bytes = "hello";
+  rig.body.last = true;
+  const std::string whole = encode_head(
+      [] {
+        session::RequestHead head;
+        head.method = "POST";
+        head.authority = "example.org";
+        head.target = "/";
+        return head;
+      }(),
+      {}, true);
+  rig.wire->room = whole.size() + 4;  // the chunk's line and a byte
+  rig.begin("POST", true);
+  rig.body.most = 1;
+  rig.writable(SIZE_MAX);
+  EXPECT_EQ(rig.request(), whole + "5\r\nhello\r\n0\r\n\r\n");
+  EXPECT_EQ(rig.handler->log, "sent ");
+}
+
 TEST(RequestBody, WaitsForTheStreamToLetGo) {
   Rig rig;
   rig.wire->flushes = false;
