@@ -171,7 +171,7 @@ void Call::granted(pool::Connection& connection, bool reused) {
     transition(State::Running);
     connection_ = &connection;
     facts_ = connection.facts();
-    uses_ = connection.uses;
+    uses_ = use;
     granted_ = progress_ = now();
     sent_ = head_at_ = 0;
     answered_ = false;

@@ -53,7 +53,7 @@ void Connection::begin_lease(Waiter& waiter) {
   if (protocol_ == dial::Protocol::Raw) raw().begin_lease(waiter.values->stall_timeout);
   figures_.add(Counter::LeasesGranted);
   figures_.add(Counter::LeasesActive);
-  if (uses > 1) figures_.add(Counter::LeasesReused);
+  if (waiter.use > 1) figures_.add(Counter::LeasesReused);
   if (protocol_ == dial::Protocol::Http2) {
     figures_.add(Counter::StreamsTotal);
     figures_.add(Counter::StreamsActive);

@@ -242,10 +242,10 @@ void Endpoint::grant(Waiter& waiter, Connection& connection) {
                   .time = now(),
                   .connection = connection.id(),
                   .op = waiter.op_id,
-                  .first = static_cast<int64_t>(connection.uses),
+                  .first = static_cast<int64_t>(waiter.use),
                   .second = waited});
   }
-  waiter.granted(connection, connection.uses > 1);
+  waiter.granted(connection, waiter.use > 1);
 }
 
 ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {

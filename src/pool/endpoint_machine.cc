@@ -550,7 +550,7 @@ void EndpointMachine::grant(WaiterRecord& waiter, ConnectionRecord& connection, 
   waiter.granted_at = now;
   failed_in_a_row_ = 0;
   ++connection.leases;
-  ++connection.uses;
+  waiter.use = ++connection.uses;
   connection.checked_at = now;
   transition(connection, state_for(connection));
   actions_.push_back({.kind = Action::Kind::Grant, .waiter = &waiter, .connection = &connection});

@@ -51,6 +51,7 @@ struct WaiterRecord : ListNode<WaiterTag> {
   bool fresh_only = false;
   Time fresh_after = 0;
   Time granted_at = 0;
+  uint64_t use = 0;  // of its connection: its lease number, from 1
   Timer timer;
 };
 

@@ -54,7 +54,7 @@ void Lease::failed(const ErrorPtr& error) {
 void Lease::granted(Connection& connection, bool reused) {
   connection_ = &connection;
   facts_ = connection.facts();
-  uses_ = connection.uses;
+  uses_ = use;
   handle_ = shared_from_this();
   end_wait()->finish(Status::OK, this, reused ? 1 : 0);
 }

@@ -306,6 +306,18 @@ TEST(Machine, PlacesAreFilledToTheSoftLimitFirstAndNeverBeyondTheHardOne) {
   EXPECT_EQ(rig.machine.counts().waiters, 2);
 }
 
+TEST(Machine, EachLeaseOfABurstKnowsWhichUseOfItsConnectionItIs) {
+  MachineRig rig(limited(1));
+  TestWaiter& first = rig.wait();
+  TestWaiter& second = rig.wait();
+  TestWaiter& third = rig.wait();
+  rig.dispatch();
+  rig.connected(1, {.soft = 3, .hard = 3});
+  EXPECT_EQ(first.use, 1u);
+  EXPECT_EQ(second.use, 2u);
+  EXPECT_EQ(third.use, 3u);
+}
+
 TEST(Machine, CapacityZeroGivesNoPlaceAndIsNoDrain) {
   MachineRig rig(limited(1));
   TestConnection& c = rig.idle();
