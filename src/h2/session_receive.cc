@@ -67,6 +67,7 @@ void Session::receive(const Slice& data) {
   if (!goaway_came_ && nghttp2_session_check_request_allowed(nghttp2_) == 0) {
     return broken_by_peer();
   }
+  if (nomem_) return die({.status = Status::E_NOMEM});
   if (nghttp2_session_want_write(nghttp2_) != 0) schedule();
   update_reading();
 }

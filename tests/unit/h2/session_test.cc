@@ -426,6 +426,39 @@ TEST(H2Session, ARequestHeaderOfManyFrames) {
   EXPECT_TRUE(rig.peer->requests.rbegin()->second.complete);
 }
 
+// Memory that runs out fails the connection, never the process, wherever it happens.
+TEST(H2Session, OutOfMemory) {
+  struct Hungry final : session::BodySource {
+    std::optional<uint64_t> size() const override { return 1; }
+    Piece peek() override { throw std::bad_alloc(); }
+    void take(size_t) override {}
+  };
+  Rig rig;
+  rig.open_with(settings());
+  Call& other = rig.get();
+  rig.turn();
+  Hungry body;
+  Call& call = rig.prepare("/", "POST");
+  call.exchange = &rig.session->begin(call.head, &body, call, {});
+  rig.turn();
+  EXPECT_EQ(call.status(), Status::E_NOMEM);
+  EXPECT_EQ(call.end.proof, Proof::NeverSent);
+  EXPECT_EQ(other.status(), Status::E_NOMEM);
+  EXPECT_EQ(other.end.proof, Proof::MaybeProcessed);
+  ASSERT_EQ(rig.watch.deaths.size(), 1U);
+  EXPECT_EQ(rig.watch.deaths[0].status, Status::E_NOMEM);
+
+  Rig second;
+  second.open_with(settings());
+  Call& greedy = second.get();
+  greedy.then = [&greedy] { greedy.then = [] { throw std::bad_alloc(); }; };
+  second.turn();
+  second.feed(response(1, "200", false) + data(1, "abc", true));
+  EXPECT_EQ(greedy.status(), Status::OK);  // it was over already
+  ASSERT_EQ(second.watch.deaths.size(), 1U);
+  EXPECT_EQ(second.watch.deaths[0].status, Status::E_NOMEM);
+}
+
 // Whatever a handler does, it does after nghttp2 has returned.
 TEST(H2Session, HandlersMayDoAnything) {
   for (const char* when : {"sent", "interim", "head", "body", "trailers", "done"}) {
