@@ -132,6 +132,7 @@ void Session::body_ready() {
 
 void Session::send() {
   if (!active() || writer_.sent()) return;
+  if (must_read_first()) return loop_.arm(resume_timer_, loop_.now());
   const uint64_t exchange = exchange_;
   const Result<BodyWriter::Progress> progress = writer_.send(*stream_);
   if (!runs(exchange)) return;
@@ -155,6 +156,15 @@ void Session::send() {
     case BodyWriter::Progress::Accepted:
       return;
   }
+}
+
+// Bytes that wait on a fresh connection are TLS's own (tickets) or nobody's: reading tells which,
+// before a request is written that they would seem to answer.
+bool Session::must_read_first() {
+  if (served_ || !writer_.untouched() || waits_ == kFirstWaits) return false;
+  if (stream_->peek() != io::Peek::Data) return false;
+  ++waits_;
+  return true;
 }
 
 // The head is out and the body waits for 100 (Continue), for so long.

@@ -33,6 +33,9 @@ class Session final : public session::HttpSession,
  public:
   // Body bytes that may wait for consumed(); above it reading stops until half of it is left.
   static constexpr size_t kUnconsumedBytes = 256 * 1024;
+  // Turns that a fresh connection's first request waits at most for bytes to be read that are there
+  // before it.
+  static constexpr int kFirstWaits = 16;
 
   Session(io::Loop& loop, std::unique_ptr<io::Stream> stream, const Values& values, Place place);
   ~Session() override;
@@ -83,6 +86,7 @@ class Session final : public session::HttpSession,
   uint64_t sent_bytes() const { return active() ? writer_.accepted() : 0; }
   void send_later();
   void send();
+  bool must_read_first();
   void arm_expect();
   void receive(const Slice& data);
   bool tell(Decoder::Event event, const Slice& data);
@@ -118,6 +122,7 @@ class Session final : public session::HttpSession,
   Timer resume_timer_;
   bool send_due_ = false;
   bool told_sent_ = false;
+  int waits_ = 0;
   bool served_ = false;    // an exchange was completed before
   uint64_t exchange_ = 0;  // counts; the number of the running or last one
   size_t unconsumed_ = 0;

@@ -74,6 +74,37 @@ TEST(Unsolicited, BeforeTheFirstRequest) {
   EXPECT_EQ(rig.pool->why.status, Status::E_UNSOLICITED);
 }
 
+TEST(Unsolicited, WaitingWhenTheFirstRequestBegins) {
+  Rig rig;
+  rig.wire->peek = io::Peek::Data;
+  rig.begin();
+  EXPECT_EQ(rig.request(), "");
+  rig.data(kPoison);
+  EXPECT_EQ(end_text(rig.handler->end), "E_UNSOLICITED send never-sent broken");
+  EXPECT_EQ(rig.handler->log, "done ");
+
+  // What TLS keeps to itself does not end the connection.
+  rig.open();
+  rig.wire->peek = io::Peek::Data;
+  rig.begin();
+  EXPECT_EQ(rig.request(), "");
+  rig.wire->peek = io::Peek::Quiet;
+  rig.turn();
+  EXPECT_TRUE(rig.request().starts_with("GET / "));
+  rig.data(kOk);
+  EXPECT_EQ(end_text(rig.handler->end), "OK maybe-processed reusable");
+
+  // Nor does it hold a request back for ever.
+  rig.open();
+  rig.wire->peek = io::Peek::Data;
+  rig.begin();
+  for (int i = 1; i < Session::kFirstWaits; ++i)
+    rig.turn();
+  EXPECT_EQ(rig.request(), "");
+  rig.turn();
+  EXPECT_TRUE(rig.request().starts_with("GET / "));
+}
+
 TEST(Unsolicited, WaitingWhenTheConnectionIsTaken) {
   for (const io::Peek seen : {io::Peek::Data, io::Peek::Eof, io::Peek::Failed}) {
     Rig rig;
