@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <new>
 #include <unordered_map>
 
 #include "ops/error_object.h"
@@ -67,7 +68,7 @@ session::BodySource::Piece FileBody::peek() {
 }
 
 void FileBody::take(size_t size) {
-  taken_ += size;
+  count(size);
   front_taken_ += size;
   if (blocks_.empty() || front_taken_ < blocks_.front()->got) return;
   spare_.push_back(std::move(blocks_.front()));
@@ -153,10 +154,6 @@ Registry& registry() {
   return *current.load(std::memory_order_acquire);
 }
 
-struct PieceTarget {
-  std::shared_ptr<PieceFeed> feed;
-};
-
 }  // namespace
 
 PieceFeed::PieceFeed(ops::Port& port, std::atomic<int64_t>& ops_in_flight, int64_t ops_limit,
@@ -169,10 +166,15 @@ PieceFeed::~PieceFeed() {
   port_.unref();
 }
 
-void PieceFeed::publish(uint64_t op, std::shared_ptr<PieceFeed> feed) {
-  Registry& all = registry();
-  const std::lock_guard<std::mutex> lock(all.mutex);
-  all.feeds[op] = std::move(feed);
+bool PieceFeed::publish(uint64_t op, std::shared_ptr<PieceFeed> feed) noexcept {
+  try {
+    Registry& all = registry();
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    all.feeds[op] = std::move(feed);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
 }
 
 void PieceFeed::withdraw(uint64_t op) {
@@ -254,7 +256,7 @@ session::BodySource::Piece PiecesBody::peek() {
 }
 
 void PiecesBody::take(size_t size) {
-  taken_ += size;
+  count(size);
   front_taken_ += size;
   // The last one ends with the request's last byte, which an empty one has none of.
   if (front_taken_ == pieces_.front().size && !pieces_.front().last) finish_front();

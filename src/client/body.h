@@ -16,9 +16,12 @@ namespace conpool::client {
 
 enum class BodyKind : uint8_t { None, Memory, File, Pieces };
 
-// The request that a body belongs to. Loop thread; never called from inside peek() or take().
+// The request that a body belongs to. Loop thread.
 class BodyUser {
  public:
+  // Bytes were handed on just now. From inside take(): nothing may be done but to note it.
+  virtual void body_moved() = 0;
+  // The rest is never called from inside peek() or take().
   // Bytes came, or the end, after an empty peek.
   virtual void body_ready() = 0;
   virtual void body_failed(const Failure& failure) = 0;
@@ -30,6 +33,7 @@ class BodyUser {
 // A source that can begin again, and says what it waits for.
 class Body : public session::BodySource {
  public:
+  explicit Body(BodyUser& user) : user_(user) {}
   virtual ~Body() = default;
   // Before each sending: the first byte comes next.
   virtual void begin() = 0;
@@ -43,18 +47,24 @@ class Body : public session::BodySource {
   uint64_t taken() const { return taken_; }
 
  protected:
+  void count(size_t size) {
+    taken_ += size;
+    user_.body_moved();
+  }
+  BodyUser& user_;
   uint64_t taken_ = 0;
 };
 
 // The caller's bytes, borrowed until FINAL.
 class MemoryBody final : public Body {
  public:
-  MemoryBody(const uint8_t* data, size_t size) : data_(data), size_(size) {}
+  MemoryBody(BodyUser& user, const uint8_t* data, size_t size)
+      : Body(user), data_(data), size_(size) {}
   void begin() override { taken_ = 0; }
   bool repeatable() const override { return true; }
   std::optional<uint64_t> size() const override { return size_; }
   Piece peek() override { return {{data_ + taken_, size_ - taken_}, true}; }
-  void take(size_t size) override { taken_ += size; }
+  void take(size_t size) override { count(size); }
 
  private:
   const uint8_t* const data_;
@@ -87,7 +97,7 @@ Result<FileRange> open_range(int fd, int64_t offset, int64_t size);
 class FileBody final : public Body {
  public:
   FileBody(io::Loop& loop, BodyUser& user, FileRange range)
-      : loop_(loop), user_(user), range_(std::move(range)) {}
+      : Body(user), loop_(loop), range_(std::move(range)) {}
   void begin() override;
   bool repeatable() const override { return true; }
   bool starved() const override { return asked_; }
@@ -110,7 +120,6 @@ class FileBody final : public Body {
   void filled();
 
   io::Loop& loop_;
-  BodyUser& user_;
   const FileRange range_;
   std::deque<std::shared_ptr<Block>> blocks_;  // in order; the first is being sent
   std::vector<std::shared_ptr<Block>> spare_;
@@ -133,7 +142,8 @@ class PieceFeed {
   PieceFeed& operator=(const PieceFeed&) = delete;
 
   // --- any thread
-  static void publish(uint64_t op, std::shared_ptr<PieceFeed> feed);
+  // False without memory.
+  static bool publish(uint64_t op, std::shared_ptr<PieceFeed> feed) noexcept;
   static void withdraw(uint64_t op);
   // Null when there is none.
   static std::shared_ptr<PieceFeed> find(uint64_t op);
@@ -169,7 +179,7 @@ class PieceFeed {
 // Pieces in the order of their ops. An op ends when the session has handed all its bytes on.
 class PiecesBody final : public Body, public ops::Task {
  public:
-  PiecesBody(BodyUser& user, std::optional<uint64_t> size) : user_(user), size_(size) {}
+  PiecesBody(BodyUser& user, std::optional<uint64_t> size) : Body(user), size_(size) {}
   void begin() override {}
   bool repeatable() const override { return false; }
   bool starved() const override { return asked_; }
@@ -192,7 +202,6 @@ class PiecesBody final : public Body, public ops::Task {
   };
   void finish_front();
 
-  BodyUser& user_;
   const std::optional<uint64_t> size_;
   std::deque<Pending> pieces_;
   size_t front_taken_ = 0;

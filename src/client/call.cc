@@ -108,7 +108,11 @@ Result<void> Call::start(pool::Core& core, std::shared_ptr<const FrozenRequest> 
       return fail(Status::E_WRONG_STATE,
                   "the request's body comes in pieces, and another op of it still runs");
     }
-    PieceFeed::publish(id, call->feed_);
+    if (!PieceFeed::publish(id, call->feed_)) {
+      parts.pieces_running.store(false);
+      (*op)->abandon();
+      return fail(Status::E_NOMEM);
+    }
   }
   (*op)->arguments().target = std::move(call);
   *out_op = id;
@@ -146,7 +150,8 @@ void Call::make_body() {
     case BodyKind::None:
       return;
     case BodyKind::Memory:
-      body_ = &memory_body_.emplace(request.data, static_cast<size_t>(*request.body_size));
+      body_ = &memory_body_.emplace(static_cast<BodyUser&>(*this), request.data,
+                                    static_cast<size_t>(*request.body_size));
       return;
     case BodyKind::File:
       other_body_ =

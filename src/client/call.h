@@ -75,6 +75,7 @@ class Call final : public std::enable_shared_from_this<Call>,
   // --- ops::Task
   void cancel(ops::Op& op, Status reason) override;
   // --- BodyUser and ChunkOwner
+  void body_moved() override { progressed(); }
   void body_ready() override;
   void body_failed(const Failure& failure) override;
   void chunks_freed(size_t bytes) override;

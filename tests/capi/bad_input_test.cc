@@ -594,8 +594,8 @@ TEST(BadEndpoints, Urls) {
        std::vector<BadEndpoint>{{"", CONPOOL_E_BAD_URL, "no scheme"},
                                 {"h:80", CONPOOL_E_BAD_URL, "no scheme"},
                                 {"ftp://h:21", CONPOOL_E_BAD_URL, "ftp"},
-                                {"http://h:80", CONPOOL_E_UNSUPPORTED, "\"http\""},
-                                {"https://h:443", CONPOOL_E_UNSUPPORTED, "\"https\""},
+                                {"http://h:80/path", CONPOOL_E_BAD_URL, "has a path"},
+                                {"https://", CONPOOL_E_BAD_NAME, ""},
                                 {"TCP://h:80", CONPOOL_E_BAD_URL, "TCP"},
                                 {"tcp://u:p@h:80", CONPOOL_E_BAD_URL, "user information"},
                                 {"tcp://h:80/x", CONPOOL_E_BAD_URL, "path"},
@@ -625,7 +625,7 @@ TEST(BadEndpoints, Lists) {
                {"tcp", "::1:80", CONPOOL_E_BAD_ADDRESS, "::1"},
                {"tcp", "0x7f.1:80", CONPOOL_E_BAD_ADDRESS, "0x7f.1"},
                {"tcp", many, CONPOOL_E_BAD_ADDRESS, "64"},
-               {"http", "127.0.0.1:80", CONPOOL_E_UNSUPPORTED, "http"},
+               {"http", "127.0.0.1:80", CONPOOL_E_INVALID, "tls.server_name"},
                {"ftp", "127.0.0.1:80", CONPOOL_E_BAD_URL, "ftp"},
                {"tls", "127.0.0.1:443", CONPOOL_E_INVALID, "tls.server_name"}};
   for (const auto& c : cases) {

@@ -494,6 +494,13 @@ TEST_P(Requests, TimeoutsNameTheirOption) {
   const Answer stall =
       perform(make_request(pool_, "GET", stops.url()), {{"stall.timeout", "30ms"}});
   EXPECT_EQ(stall.status, CONPOOL_E_STALL_TIMEOUT);
+  HttpServer reads_nothing(deaf());
+  const std::string big = pattern(30000000);
+  const RequestPtr upload = make_request(pool_, "POST", reads_nothing.url());
+  set_body(upload, big);
+  const Answer stuck = perform(upload, {{"stall.timeout", "100ms"}});
+  EXPECT_EQ(stuck.status, CONPOOL_E_STALL_TIMEOUT);
+  EXPECT_EQ(conpool_error_phase(stuck.error.get()), CONPOOL_PHASE_SEND);
   // A silent server is no stall while the first byte is waited for.
   const Answer patient =
       perform(request, {{"stall.timeout", "1ms"}, {"first_byte.timeout", "50ms"}});
