@@ -47,11 +47,10 @@ std::string file_name(const std::string& url) {
 // -o: a file for each URL, or one directory for all.
 std::optional<Problem> read_outputs(const GetArguments& get, std::vector<Asked>* asked) {
   const std::vector<std::string>& outputs = get.outputs;
-  if (outputs.empty()) {
-    if (get.urls.size() > 1 && get.parallel > 1)
-      return bad("-P with several URLs needs -o: their bodies would mix on standard output");
-    return std::nullopt;
-  }
+  const auto together = std::count(outputs.begin(), outputs.end(), "-");
+  if (get.parallel > 1 && (together > 1 || (outputs.empty() && get.urls.size() > 1)))
+    return bad("-P with several URLs needs -o: their bodies would mix on standard output");
+  if (outputs.empty()) return std::nullopt;
   for (const std::string& output : outputs) {
     if (output.empty()) return bad("-o \"\" names no file: write -o FILE or -o DIRECTORY");
   }

@@ -3,7 +3,9 @@
 The servers count for themselves: connections, handshakes, streams that ran at once, requests.
 """
 
+import itertools
 import re
+import threading
 
 from http_client import HttpTest
 
@@ -38,6 +40,21 @@ class Shared(HttpTest):
         self.assertEqual(client.figure("connections.opened"), 1)
         # The fixture's own look whether it listens is a connection without a frame.
         self.assertEqual(len(set(re.findall(r"\[id=(\d+)\].*recv HEADERS", nghttpd.log()))), 1)
+
+    def test_the_stream_limit_is_learned_and_remembered(self):
+        nghttpd = self.use(Nghttpd("-v", "-m", 8, certificate=self.certificate))
+        url = f"https://localhost:{nghttpd.port}/index.html"
+        client = self.client(h2__max_connections=1)
+        # A first flight holds to 100; what is beyond the server's own limit it refuses unprocessed.
+        self.assertEqual(client.burst(url, 200, 200)["resent"], 100 - 8)
+        self.assertEqual(client.endpoint_figure("h2.max_concurrent"), 8)
+        self.assertEqual(nghttpd.log().count("REFUSED_STREAM"), 92)
+        for _ in range(2):
+            self.assertEqual(client.burst(url, 200, 200)["resent"], 0)
+            nghttpd.restart()
+        self.assertEqual(client.burst(url, 200, 200)["resent"], 0)
+        self.assertEqual(nghttpd.log().count("REFUSED_STREAM"), 92)
+        self.assertEqual(client.figure("resends.refused"), 92)
 
     def test_cold_burst_against_nginx(self):
         nginx = self.use(Nginx(certificate=self.certificate))
@@ -172,6 +189,43 @@ class Changes(HttpTest):
         for _ in range(10):
             self.assertEqual(client.get(server.url("/goaway"))["version"], 20)
         self.assertEqual(server.counts()["requests"], 10)
+
+    def test_goaways_and_closes_under_load(self):
+        server = self.use(Node("h2", certificate=self.certificate, delay=2))
+        client = self.client()
+        ended = threading.Event()
+
+        def disturb():
+            for number in itertools.count():
+                if ended.wait(0.02):
+                    return
+                server.tell(("goaway", "close")[number % 2])
+                told.append(number)
+
+        told = []
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        sums = client.burst(server.url(), 3000, 20)
+        ended.set()
+        thread.join()
+        counts = server.counts()
+        print(f"{len(told)} goodbyes, {counts['connections']} connections, {sums['resent']} requests sent again")
+        self.assertGreater(counts["connections"], 2)
+        # Node hands its program streams that come between a GOAWAY's making and its sending, above the last id that
+        # it tells: those are sent again, and counted twice.
+        self.assertLessEqual(counts["requests"] - 3000, sums["resent"])
+        self.assertEqual(client.figure("resends.goaway"), sums["resent"])
+
+    def test_connections_that_serve_fifty_requests(self):
+        for versions in ("http1", "both"):
+            nginx = self.use(Nginx(certificate=self.certificate, versions=versions, server="keepalive_requests 50;"))
+            with self.subTest(versions=versions):
+                client = self.client()
+                sums = client.burst(f"https://localhost:{nginx.port}/", 2000, 20)
+                log = poll_until(lambda: len(nginx.requests()) >= 2000 and nginx.requests(), "the server's log")
+                print(f"{versions}: {client.figure('connections.opened')} connections, {sums['resent']} sent again")
+                self.assertEqual(len(log), 2000)
+                self.assertGreaterEqual(client.figure("connections.opened"), 40)
 
     def test_http1_is_demanded(self):
         server = self.use(Node("both", certificate=self.certificate))

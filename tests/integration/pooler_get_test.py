@@ -267,6 +267,7 @@ class ArgumentsTest(GetTest):
                 ((url, "-d", "@-", "-n", "2"), ["read once"]),
                 ((url, "--trailer", "a: b"), ["needs a body"]),
                 ((url, url, "-P", "2"), ["-P with several URLs needs -o"]),
+                ((url, url, "-P", "2", "-o", "-", "-o", "-"), ["would mix"]),
                 ((url, url, "-o", "a"), ["-o is written 1 times for 2 URLs"]),
                 ((url, "-o", ""), ["names no file"]),
                 ((url, "-o", f"{directory}/none/"), ["no directory"]),

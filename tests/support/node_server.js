@@ -233,11 +233,15 @@ server.on("sessionError", () => {});
 server.on("clientError", (error, socket) => socket.destroy());
 server.on("tlsClientError", () => {});
 
+function living() {
+  return [...sessions.keys()].filter((session) => !session.destroyed);
+}
+
 const commands = {
   counts: () => ({...counts, streams_now: [...sessions.values()]}),
-  goaway: ({code}) => { for (const session of sessions.keys()) session.goaway(code || 0); },
-  close: () => { for (const session of sessions.keys()) session.close(); },
-  settings: ({settings}) => { for (const session of sessions.keys()) session.settings(settings); },
+  goaway: ({code}) => { for (const session of living()) session.goaway(code || 0); },
+  close: () => { for (const session of living()) session.close(); },
+  settings: ({settings}) => { for (const session of living()) session.settings(settings); },
   reset: () => { for (const socket of sockets) socket.destroy(); },
 };
 readline.createInterface({input: process.stdin}).on("line", (line) => {
