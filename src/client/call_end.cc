@@ -48,8 +48,10 @@ void Call::on_timer() {
   guarded([&] {
     const Time at = now();
     if (at >= total_deadline) {
+      // Of a connection that has not answered at all it is worth to know whether it lives.
       return abort({.status = Status::E_TIMEOUT,
-                    .detail = "total.timeout = " + duration_text(values->total_timeout)});
+                    .detail = "total.timeout = " + duration_text(values->total_timeout)},
+                   head_at_ == 0);
     }
     if (at >= first_byte_deadline()) {
       return abort({.status = Status::E_HTTP_FIRST_BYTE_TIMEOUT,
