@@ -5,13 +5,11 @@ asked for. Over HTTP/1.1 bodies go with Content-Length and chunked, over HTTP/2 
 """
 
 import hashlib
-import unittest
 
 from http_client import MIB, HttpTest
-from programs import program
 
 from http_servers import Go, Node, pattern
-from processes import main
+from processes import main, poll_until
 from servers import Haproxy, Nghttpd, Nginx
 
 SIZES = [0, 1, 6, 255, 16383, 16384, 16385, 65535, 65536, MIB + 1]
@@ -21,7 +19,6 @@ MIDDLE = 5 * MIB + 3
 
 class Bodies(HttpTest):
     version = None  # that every response must have
-    options = {}
 
     def check_down(self, client, url, size, **how):
         for down in ("whole", "stream"):
@@ -206,6 +203,64 @@ class Http2(Bodies):
         nghttpd = self.use(Nghttpd("--trailer", "x-sum: 6", "-b", 100, certificate=self.certificate))
         got = self.client().get(f"https://localhost:{nghttpd.port}/index.html", down="stream")
         self.assertEqual((got["events"], got["received"], got["trailers"]), ("HCT", 6, [["x-sum", "6"]]))
+
+
+class Flow(HttpTest):
+    """Answers that come early, readers that stop, downloads that are given up."""
+
+    MODES = ("http1", "https1", "h2c", "h2")
+
+    def both(self, mode, **options):
+        server = self.use(Node(mode, certificate=self.certificate))
+        if server.h2:
+            options["http__version"] = "h2"
+        return server, self.client(**options)
+
+    def test_an_upload_that_is_refused_early(self):
+        refuse = "location /small/ { client_max_body_size 1k; root /nonexistent; dav_methods PUT; }"
+        for versions in ("http1", "both"):
+            nginx = self.use(Nginx(certificate=self.certificate, versions=versions, server=refuse))
+            client = self.client()
+            for up in ("memory", "file", "sized", "unsized"):
+                for size in (5000, 10 * MIB):
+                    with self.subTest(versions=versions, up=up, size=size):
+                        got = client.request("PUT", f"https://localhost:{nginx.port}/small/x", up=up, size=size)
+                        self.assertEqual((got["status"], got.get("http_status"), got["sends"]), ("OK", 413, 1), got)
+            self.assertEqual(client.get(f"https://localhost:{nginx.port}/")["http_status"], 200)
+
+    def test_a_reader_that_stops_stalls_its_stream_alone(self):
+        for mode in ("h2", "h2c"):
+            server, client = self.both(mode, h2__window_max="4MiB")
+            with self.subTest(mode=mode):
+                stalled = client.start("GET", server.url(f"/bytes/{8 * MIB}"), down="stream")
+                poll_until(lambda: client.figure("pinned.bytes") > MIB // 2, "the first chunks")
+                others = [client.start("GET", server.url("/bytes/200000"), down="stream") for _ in range(49)]
+                for number in others:
+                    got = client.wait(number)
+                    self.assertEqual((got["status"], got["received"], got["mismatch"]), ("OK", 200000, -1))
+                self.assertLessEqual(client.figure("pinned.bytes"), 4 * MIB)
+                got = client.wait(stalled)
+                self.assertEqual((got["status"], got["received"], got["mismatch"]), ("OK", 8 * MIB, -1))
+                self.assertEqual((client.figure("pinned.bytes"), server.counts()["connections"]), (0, 1))
+
+    def test_downloads_that_are_given_up(self):
+        for mode in self.MODES:
+            server, client = self.both(mode)
+            with self.subTest(mode=mode):
+                for _ in range(100):
+                    number = client.start("GET", server.url(f"/bytes/{BIG}"), down="stream")
+                    client.ask("cancel", number)
+                    self.assertEqual(client.wait(number)["status"], "E_CANCELLED")
+                for _ in range(20):  # whose bytes have begun to come
+                    number = client.start("GET", server.url(f"/bytes/{BIG}"), down="stream")
+                    poll_until(lambda: client.figure("pinned.bytes") > 0, "the first chunk")
+                    client.ask("cancel", number)
+                    self.assertEqual(client.wait(number)["status"], "E_CANCELLED")
+                    self.assertEqual(client.figure("pinned.bytes"), 0)
+                got = client.get(server.url(f"/bytes/{MIDDLE}"), down="stream")
+                self.assertEqual((got["received"], got["mismatch"]), (MIDDLE, -1))
+                if mode in ("h2", "h2c"):
+                    self.assertEqual(server.counts()["connections"], 1)
 
 
 if __name__ == "__main__":
