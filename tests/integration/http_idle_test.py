@@ -61,6 +61,20 @@ class Idle(HttpTest):
                 self.assertEqual((client.figure("connections.opened"), server.counts()["connections"]),
                                  (connections, connections))
 
+    def test_warm_connections_that_die_come_back(self):
+        for mode, warm in (("https1", 3), ("h2", 1)):
+            server = self.use(Node(mode, certificate=self.certificate))
+            with self.subTest(mode=mode):
+                client = self.client(pool__min_idle=warm)
+                self.assertEqual(client.preconnect(server.url(), warm)["open"], warm)
+                for round_ in range(1, 3):
+                    poll_until(lambda: server.counts()["open"] == client.figure("connections.open") == warm, "warm ones")
+                    self.assertEqual(server.counts()["connections"], warm * round_)
+                    server.tell("reset")
+                    poll_until(lambda: server.counts()["connections"] == warm * (round_ + 1), "their successors")
+                # The request takes one that is warm.
+                self.assertTrue(client.get(server.url())["facts"]["connection"] <= 3 * warm)
+
     def test_connect_request_close(self):
         for mode in ("h2", "https1"):
             server = self.use(Node(mode, certificate=self.certificate))
