@@ -178,7 +178,7 @@ void Call::granted(pool::Connection& connection, bool reused) {
     facts_ = connection.facts();
     uses_ = use;
     granted_ = progress_ = now();
-    sent_ = head_at_ = 0;
+    sent_ = head_at_ = kNotYet;
     answered_ = false;
     ++sends_;
     endpoint_->figures().add(Counter::RequestsSent);
@@ -225,6 +225,7 @@ void Call::detached() {
 void Call::on_sent() {
   progressed();
   sent_ = progress_;
+  if (sent_ != granted_) arm_timer();
   if (body_ != nullptr) body_->sent();
 }
 
@@ -246,7 +247,7 @@ void Call::on_head(session::ResponseHead head) {
     answered_ = true;
     head_at_ = progress_;
     head_ = std::make_shared<const session::ResponseHead>(std::move(head));
-    if (sent_ != 0)
+    if (sent_ != kNotYet)
       endpoint_->figures().record(observe::HistogramId::FirstByteTime, head_at_ - sent_);
     arm_timer();
     if (delivery_ == Delivery::Stream) return post_response(CONPOOL_EVENT_HEAD, head_);

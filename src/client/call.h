@@ -53,6 +53,8 @@ class Call final : public std::enable_shared_from_this<Call>,
                             ops::Queue* queue, uint64_t user_data, uint64_t* out_op);
 
  private:
+  static constexpr Time kNotYet = -1;
+
   enum class State : uint8_t {
     New,         // not yet on the loop
     Waiting,     // in the endpoint's line
@@ -143,8 +145,8 @@ class Call final : public std::enable_shared_from_this<Call>,
   Timer timer_;
   Time started_ = 0;
   Time granted_ = 0;
-  Time sent_ = 0;  // 0: not all of the request yet
-  Time head_at_ = 0;
+  Time sent_ = kNotYet;  // all of the request
+  Time head_at_ = kNotYet;
   Time progress_ = 0;  // when a byte last moved, or the other side was last the application
 
   // What became of the sendings so far.

@@ -21,7 +21,7 @@ constexpr size_t kHeldBack = 64 * 1024;
 // --- time ----------------------------------------------------------------------------------------
 
 Time Call::first_byte_deadline() const {
-  if (sent_ == 0 || head_at_ != 0 || values->first_byte_timeout == 0) return kNever;
+  if (sent_ == kNotYet || head_at_ != kNotYet || values->first_byte_timeout == 0) return kNever;
   return deadline_after(sent_, values->first_byte_timeout);
 }
 
@@ -29,18 +29,19 @@ Time Call::first_byte_deadline() const {
 // begun; between the two the time to the first byte is bounded on its own.
 Time Call::stall_deadline() const {
   if (values->stall_timeout == 0) return kNever;
-  const bool sending = sent_ == 0;
+  const bool sending = sent_ == kNotYet;
   if (sending && body_ != nullptr && body_->starved()) return kNever;
-  if (!sending && head_at_ == 0) return kNever;
-  if (head_at_ != 0 && held_ >= kHeldBack) return kNever;
+  if (!sending && head_at_ == kNotYet) return kNever;
+  if (head_at_ != kNotYet && held_ >= kHeldBack) return kNever;
   return deadline_after(progress_, values->stall_timeout);
 }
 
 void Call::arm_timer() {
   Time deadline = std::min({total_deadline, first_byte_deadline(), stall_deadline()});
-  // The last byte is sent later than now: this is early at worst, and saves arming in between.
-  if (sent_ == 0 && values->first_byte_timeout > 0)
-    deadline = std::min(deadline, deadline_after(now(), values->first_byte_timeout));
+  // At the beginning as if everything were sent at once, which it mostly is: that saves arming the
+  // timer twice. on_sent arms it where more time has passed.
+  if (sent_ == kNotYet && now() == granted_ && values->first_byte_timeout > 0)
+    deadline = std::min(deadline, deadline_after(granted_, values->first_byte_timeout));
   if (!timer_.armed() || deadline < timer_.deadline()) core_.loop().arm(timer_, deadline);
 }
 
@@ -51,7 +52,7 @@ void Call::on_timer() {
       // Of a connection that has not answered at all it is worth to know whether it lives.
       return abort({.status = Status::E_TIMEOUT,
                     .detail = "total.timeout = " + duration_text(values->total_timeout)},
-                   head_at_ == 0);
+                   head_at_ == kNotYet);
     }
     if (at >= first_byte_deadline()) {
       return abort({.status = Status::E_HTTP_FIRST_BYTE_TIMEOUT,
@@ -90,8 +91,8 @@ ResponseFacts Call::facts_now() const {
     facts.times.connected = since(timing.connected);
     facts.times.secured = since(timing.secured);
   }
-  if (sent_ != 0) facts.times.sent = sent_ - started_;
-  if (head_at_ != 0) facts.times.head = head_at_ - started_;
+  if (sent_ != kNotYet) facts.times.sent = sent_ - started_;
+  if (head_at_ != kNotYet) facts.times.head = head_at_ - started_;
   return facts;
 }
 
