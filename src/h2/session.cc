@@ -234,10 +234,23 @@ static bool tells_of_peer(Status status) {
          status != Status::E_H2_PING_TIMEOUT && status != Status::E_INTERNAL;
 }
 
+// The first bytes of a SETTINGS frame (RFC 9113 sections 4.1 and 6.5), if not all of it: the peer may
+// have understood what was sent.
+static bool may_be_settings(std::string_view first) {
+  constexpr char kLeast[] = {0, 0, 0, NGHTTP2_SETTINGS, 0, 0, 0, 0, 0};
+  constexpr size_t kLengthBytes = 3;
+  for (size_t i = 0; i < std::min(first.size(), sizeof kLeast); ++i) {
+    const bool length = i > 0 && i < kLengthBytes;
+    if (!length && first[i] != kLeast[i]) return false;
+  }
+  return true;
+}
+
 void Session::die(Failure failure) {
   if (dead()) return;
   transition(State::Dead);
-  if (!settings_came_ && tells_of_peer(failure.status)) {
+  const bool began = !first_bytes_.empty() && may_be_settings(first_bytes_);
+  if (!settings_came_ && !began && tells_of_peer(failure.status)) {
     const std::string why =
         first_bytes_.empty() ? "the connection ended before its SETTINGS: " + failure_text(failure)
                              : "it began with " + in_quotes(first_bytes_);
