@@ -420,7 +420,11 @@ void Endpoint::lease_ended(Connection& connection, bool reusable, const Waiter& 
 }
 
 void Endpoint::capacity_changed(Connection& connection, session::Capacity capacity) {
-  if (connection.protocol() == dial::Protocol::Http2) memory_.note_stream_limit(capacity.hard);
+  // What the peer set, not what is left of it: a connection that drains has no places.
+  if (connection.protocol() == dial::Protocol::Http2) {
+    const uint32_t limit = connection.http().figures().peer_limit;
+    if (limit > 0) memory_.note_stream_limit(limit);
+  }
   machine_.set_capacity(connection, capacity);
   touch();
 }
