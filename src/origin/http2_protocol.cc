@@ -142,6 +142,9 @@ void Http2Protocol::make_session() {
   nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, Calls::on_invalid_frame);
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);
+#if defined(CONPOOL_NGHTTP2_RESET_RATE)
+  nghttp2_option_set_stream_reset_rate_limit(option, UINT64_MAX, UINT64_MAX);
+#endif
   if (!connection_.script().ack_pings) nghttp2_option_set_no_auto_ping_ack(option, 1);
   const int made = nghttp2_session_server_new2(&session_, callbacks, this, option);
   nghttp2_option_del(option);
@@ -269,6 +272,7 @@ void Http2Protocol::on_frame(const nghttp2_frame& frame) {
 void Http2Protocol::begin_request(Stream& stream, bool complete) {
   HttpRequest& request = *stream.request;
   const HttpScript& script = connection_.script();
+  if (stream.id > last_id_) return;  // the GOAWAY that waits to be sent disowns it
   request.on_its_connection = connection_.count_request();
   server().note(stream.request);
   if (complete) server().completed(request);
@@ -293,8 +297,8 @@ void Http2Protocol::begin_request(Stream& stream, bool complete) {
 }
 
 void Http2Protocol::end_request(Stream& stream) {
-  server().completed(*stream.request);
   if (!stream.reply) return;
+  server().completed(*stream.request);
   stream.reply->request_end(connection_.now());
   drive(stream);
 }
@@ -541,6 +545,7 @@ void Http2Protocol::send_goaway(const H2Goaway& goaway) {
   const int32_t last = goaway.last_id.value_or(newest);
   own_goaway_ = true;
   closing_ = closing_ || goaway.close;
+  last_id_ = std::min(last_id_, last);
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, last, goaway.error,
                         reinterpret_cast<const uint8_t*>(goaway.debug.data()), goaway.debug.size());
   for (const auto& [id, stream] : streams_) {

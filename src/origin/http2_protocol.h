@@ -84,6 +84,7 @@ class Http2Protocol final : public HttpSpeaker {
   Timer planned_timer_;
   std::string raw_;       // goes out behind the frames that wait
   bool closing_ = false;  // once no stream is left
+  int32_t last_id_ = H2Goaway::kEvery;  // of the last GOAWAY
   bool had_problem_ = false;
   bool own_goaway_ = false;  // was sent by the script
 };
