@@ -61,7 +61,10 @@ void HttpConnection::on_data(Slice data) {
       speaker_->on_bytes(bytes);
     }
   }
-  if (!ending() && received_ >= script_.cut_after_received) end_after_output(script_.ending);
+  if (!ending() && received_ >= script_.cut_after_received) {
+    if (speaker_ != nullptr) speaker_->pump();  // what it says first, if only that
+    end_after_output(script_.ending);
+  }
   run();
 }
 
