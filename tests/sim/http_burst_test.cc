@@ -158,6 +158,20 @@ TEST(HttpBurst, TenThousandCancelsLeaveTheConnectionWorking) {
   EXPECT_EQ(world.server->http_counts().open_streams, 0u);
 }
 
+TEST(HttpBurst, TenThousandConnectionsLeaveNothingBehind) {
+  for (const Wire wire : {Wire::Http1, Wire::H2c}) {
+    Burst world(wire, {.close_after_requests = 1}, {}, ms(5), {{"events.level", "error"}});
+    for (int round = 0; round < 10'000; ++round)
+      ASSERT_TRUE(world.perform(world.site, {}).ok()) << round;
+    world.run_for(kSecond);
+    EXPECT_EQ(world.server->counts().accepted, 10'000u);
+    EXPECT_EQ(world.server->counts().open, 0u);
+    EXPECT_EQ(world.network.live().client_streams, 0u) << wire_name(wire);
+    EXPECT_EQ(world.network.live().exchanges, 0u);
+    world.check_counts();
+  }
+}
+
 // --- preconnect and memory -----------------------------------------------------------------------
 
 TEST(HttpBurst, PreconnectMakesTheFirstRequestDialNothing) {
