@@ -444,6 +444,10 @@ void Http2Protocol::on_frame_sent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_RST_STREAM) ++counts().resets_sent;
   if (frame.hd.type == NGHTTP2_GOAWAY) {
     ++counts().goaways_sent;
+    // What was answered before it stays answered; nghttp2 closes these streams next.
+    for (const auto& [id, stream] : streams_) {
+      if (id > frame.goaway.last_stream_id) server().refused(*stream->request);
+    }
     // nghttp2 ends a connection so whose client broke the protocol.
     if (frame.goaway.error_code != 0 && !own_goaway_)
       problem(nghttp2_http2_strerror(frame.goaway.error_code));
@@ -539,7 +543,6 @@ void Http2Protocol::send_settings(const H2Settings& settings) {
   nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, entries.data(), entries.size());
 }
 
-// Open streams above the last id are closed by nghttp2 when the frame goes out.
 void Http2Protocol::send_goaway(const H2Goaway& goaway) {
   const int32_t newest = nghttp2_session_get_last_proc_stream_id(session_);
   const int32_t last = goaway.last_id.value_or(newest);
@@ -548,9 +551,6 @@ void Http2Protocol::send_goaway(const H2Goaway& goaway) {
   last_id_ = std::min(last_id_, last);
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, last, goaway.error,
                         reinterpret_cast<const uint8_t*>(goaway.debug.data()), goaway.debug.size());
-  for (const auto& [id, stream] : streams_) {
-    if (id > last) server().refused(*stream->request);
-  }
 }
 
 void Http2Protocol::on_idle() {
