@@ -135,6 +135,7 @@ class Run {
   conpool_pool* pool() const { return pool_.get(); }
 
  private:
+  std::optional<Problem> read(OptionValues* values);
   std::optional<Problem> make_request(Asked* asked);
   size_t wanted() const { return asked_.size() * get_.repeat; }
   void start_more();
@@ -162,29 +163,9 @@ class Run {
 };
 
 std::optional<Problem> Run::prepare() {
-  plan_.verbose = arguments_.verbose;
-  plan_.fail = get_.fail;
-  for (const std::string& url : get_.urls)
-    asked_.push_back({.url = url, .output = "", .request = nullptr});
-  HeaderLines trailers;
   OptionValues values;
-  std::optional<Problem> problem = read_outputs(get_, &asked_);
-  if (!problem) problem = read_lines(get_.headers, "-H", &plan_.headers);
-  if (!problem) problem = read_lines(get_.trailers, "--trailer", &trailers);
-  if (!problem) problem = read_data(get_.data, &plan_.data);
-  if (!problem) problem = read_values(arguments_, &values);
-  if (problem) return problem;
-  if (plan_.data.kind == Data::Kind::Input && wanted() > 1)
-    return bad("-d @- is read once: write one URL, without -n");
-  if (!trailers.empty() && plan_.data.kind == Data::Kind::None)
-    return bad("--trailer needs a body: write -d");
-  plan_.method = !get_.method.empty()                  ? get_.method
-                 : plan_.data.kind == Data::Kind::None ? "GET"
-                                                       : "POST";
-  if (!has(plan_.headers, "user-agent")) {
-    plan_.headers.emplace_back("user-agent", std::string("pooler/") + conpool_version_string());
-  }
-  problem = make_pool(values, &pool_);
+  std::optional<Problem> problem = read(&values);
+  if (!problem) problem = make_pool(values, &pool_);
   if (problem) return problem;
   conpool_queue* queue = nullptr;
   const conpool_status status = conpool_queue_new(pool_.get(), &queue);
@@ -192,16 +173,29 @@ std::optional<Problem> Run::prepare() {
   if (status != CONPOOL_OK) return refusal(nullptr, status, "");
   for (Asked& each : asked_) {
     problem = make_request(&each);
-    for (const auto& [name, value] : trailers) {
-      if (problem) return problem;
-      conpool_error* reason = nullptr;
-      const conpool_status added = conpool_request_trailer(
-          each.request.get(), name.data(), name.size(), value.data(), value.size(), &reason);
-      const Error error(reason);
-      if (added != CONPOOL_OK) return refusal(error.get(), added, "--trailer: ");
-    }
     if (problem) return problem;
   }
+  return std::nullopt;
+}
+
+std::optional<Problem> Run::read(OptionValues* values) {
+  plan_.verbose = arguments_.verbose;
+  plan_.fail = get_.fail;
+  for (const std::string& url : get_.urls)
+    asked_.push_back({.url = url, .output = "", .request = nullptr});
+  std::optional<Problem> problem = read_outputs(get_, &asked_);
+  if (!problem) problem = read_lines(get_.headers, "-H", &plan_.headers);
+  if (!problem) problem = read_lines(get_.trailers, "--trailer", &plan_.trailers);
+  if (!problem) problem = read_data(get_.data, &plan_.data);
+  if (!problem) problem = read_values(arguments_, values);
+  if (problem) return problem;
+  const bool has_body = plan_.data.kind != Data::Kind::None;
+  if (plan_.data.kind == Data::Kind::Input && wanted() > 1)
+    return bad("-d @- is read once: write one URL, without -n");
+  if (!plan_.trailers.empty() && !has_body) return bad("--trailer needs a body: write -d");
+  plan_.method = !get_.method.empty() ? get_.method : has_body ? "POST" : "GET";
+  if (!has(plan_.headers, "user-agent"))
+    plan_.headers.emplace_back("user-agent", std::string("pooler/") + conpool_version_string());
   return std::nullopt;
 }
 
@@ -212,16 +206,19 @@ std::optional<Problem> Run::make_request(Asked* asked) {
                                               asked->url.size(), nullptr, &request, &reason);
   asked->request.reset(request);
   std::string where = status == CONPOOL_E_BAD_METHOD ? "-X: " : "URL \"" + asked->url + "\": ";
-  for (const auto& [name, value] : plan_.headers) {
-    if (status != CONPOOL_OK) break;
-    where = "-H: ";
-    status = conpool_request_header(request, name.data(), name.size(), value.data(), value.size(),
-                                    &reason);
-  }
+  const auto add = [&](const HeaderLines& lines, const char* flag, auto function) {
+    for (const auto& [name, value] : lines) {
+      if (status != CONPOOL_OK) return;
+      where = flag;
+      status = function(request, name.data(), name.size(), value.data(), value.size(), &reason);
+    }
+  };
+  add(plan_.headers, "-H: ", conpool_request_header);
   if (status == CONPOOL_OK) {
     where = "-d: ";
     status = attach(plan_.data, request);
   }
+  add(plan_.trailers, "--trailer: ", conpool_request_trailer);
   const Error error(reason);
   if (status == CONPOOL_OK) return std::nullopt;
   return refusal(error.get(), status, where);

@@ -27,6 +27,7 @@ struct Asked {
 struct TransferPlan {
   std::string method;
   HeaderLines headers;
+  HeaderLines trailers;
   Data data;
   bool verbose = false;
   bool fail = false;  // --fail
