@@ -446,7 +446,8 @@ void Http2Protocol::on_frame_sent(const nghttp2_frame& frame) {
     ++counts().goaways_sent;
     // What was answered before it stays answered; nghttp2 closes these streams next.
     for (const auto& [id, stream] : streams_) {
-      if (id > frame.goaway.last_stream_id) server().refused(*stream->request);
+      const bool begun = stream->reply.has_value();
+      if (begun && id > frame.goaway.last_stream_id) server().refused(*stream->request);
     }
     // nghttp2 ends a connection so whose client broke the protocol.
     if (frame.goaway.error_code != 0 && !own_goaway_)
