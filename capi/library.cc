@@ -5,6 +5,7 @@
 #include "base/settings.h"
 #include "base/status.h"
 #include "capi/guard.h"
+#include "h2/version.h"
 #include "io/uv/versions.h"
 #include "observe/events.h"
 #include "observe/text.h"
@@ -116,6 +117,7 @@ std::string build_json() {
   member(&out, "libuv", io::libuv_version());
   member(&out, "c-ares", io::cares_version());
   member(&out, "openssl", tls::openssl_version());
+  member(&out, "nghttp2", h2::nghttp2_version());
   return out + "}\n";
 }
 

@@ -60,6 +60,8 @@ struct Exchange final : session::Exchange,
   uint64_t headers_at = kNowhere;  // first byte of HEADERS
   uint64_t sent_at = kNowhere;     // one past the last byte of the request
   uint64_t body_sent = 0;
+  uint64_t heard_before = 0;  // bytes that the peer had sent when it began
+  bool on_used = false;       // an exchange had completed on the connection before
   std::string content_length;
   std::string trailer;   // names of the trailer's fields
   bool waits = false;    // the source had nothing

@@ -132,6 +132,8 @@ session::Exchange& Session::begin(const session::RequestHead& head, session::Bod
                                   const session::ExchangeOptions& options) {
   auto* exchange =
       new Exchange(*this, head, body, handler, options, WindowGrowth(stream_window_, window_max_));
+  exchange->heard_before = bytes_in_;
+  exchange->on_used = completed_;
   running_.push_back(*exchange);
   pending_.push_back(*exchange);
   ++active_;
@@ -234,8 +236,8 @@ static bool tells_of_peer(Status status) {
          status != Status::E_H2_PING_TIMEOUT && status != Status::E_INTERNAL;
 }
 
-// The first bytes of a SETTINGS frame (RFC 9113 sections 4.1 and 6.5), if not all of it: the peer may
-// have understood what was sent.
+// The first bytes of a SETTINGS frame (RFC 9113 sections 4.1 and 6.5), if not all of it: the peer
+// may have understood what was sent.
 static bool may_be_settings(std::string_view first) {
   constexpr char kLeast[] = {0, 0, 0, NGHTTP2_SETTINGS, 0, 0, 0, 0, 0};
   constexpr size_t kLengthBytes = 3;
@@ -291,6 +293,8 @@ void Session::end_by(Exchange& exchange, const Failure& failure) {
     }
   }
   const Proof proof = proof_of(exchange);
+  exchange.end.stale = told.status == Status::E_HTTP_NO_RESPONSE && exchange.on_used &&
+                       exchange.heard_before == bytes_in_ && proof == Proof::MaybeProcessed;
   finish(exchange, std::move(told), proof,
          proof == Proof::NeverSent ? LeaseEnd::NotProcessed : LeaseEnd::Broken);
 }

@@ -228,6 +228,7 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   uint32_t active_ = 0;               // running
   uint32_t opened_ = 0;               // running and not pending: streams the peer counts
   uint64_t begun_ = 0;
+  bool completed_ = false;  // some exchange has
 
   // The peer.
   uint32_t limit_;

@@ -299,6 +299,7 @@ void Session::response_complete(Exchange& exchange) {
   const int32_t id = exchange.id;
   const bool sent = nghttp2_session_get_stream_local_close(nghttp2_, id) == 1;
   finish(exchange, {.status = Status::OK}, Proof::MaybeProcessed, LeaseEnd::Reusable);
+  completed_ = true;
   // RFC 9113 section 8.1: the server needs no more of the request.
   if (!sent) reset(id, NGHTTP2_NO_ERROR);
 }

@@ -54,6 +54,8 @@ std::string encode_head(const session::RequestHead& head, std::optional<uint64_t
     const session::Field field = head.fields[i];
     append_field(&out, field.name, field.value);
   }
+  // What TE says holds for this connection alone (RFC 9110 §10.1.4).
+  if (head.fields.find("te")) append_field(&out, "Connection", "TE");
   if (has_body) {
     append_framing(&out, head, body_size);
   } else if (means_content(head.method)) {

@@ -29,7 +29,10 @@ Result<Scheme> scheme_of(std::string_view scheme) {
                                         {"http", Kind::Http, false, 80},
                                         {"https", Kind::Http, true, 443}};
   for (const Scheme& known : kSchemes) {
-    if (session::same_name(scheme, known.name)) return known;
+    // http and https are URI schemes (RFC 3986 section 3.1); tcp and tls are words of ours.
+    const bool same =
+        known.kind == Kind::Http ? session::same_name(scheme, known.name) : scheme == known.name;
+    if (same) return known;
   }
   return fail(Status::E_BAD_URL, in_quotes(scheme) + " is not a scheme; " + std::string(kUrlForms));
 }

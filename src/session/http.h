@@ -101,8 +101,8 @@ struct ExchangeEnd {
   Phase phase = Phase::Receive;           // where it was when it failed
   Proof proof = Proof::MaybeProcessed;    // what became of the request, whatever the result
   LeaseEnd lease = LeaseEnd::Reusable;    // what became of the place
-  // The connection had served before, and ended without a byte of this response: the race against
-  // an idle server that closes (RFC 9112 §9.3.1). Not told of HTTP/2, whose GOAWAY says it better.
+  // The connection had served before, and ended without a byte since this request began: the race
+  // against an idle server that closes (RFC 9112 §9.3.1), or restarts.
   bool stale = false;
   // Demands that the request is sent again over HTTP/1.1 (HTTP_1_1_REQUIRED, or the peer does not
   // speak HTTP/2 at all). Always with proof NotProcessed.

@@ -77,7 +77,7 @@ class Installed(unittest.TestCase):
         facts = run("pkg-config", "--modversion", "--print-requires-private", "conpool", env=self.pkg_config_env)
         version = json.loads(run("meson", "introspect", "--projectinfo", BUILD))["version"]
         self.assertEqual(facts.split()[0], version)
-        self.assertEqual(sorted(facts.split()[1:]), ["libcares", "libuv", "openssl"])
+        self.assertEqual(sorted(facts.split()[1:]), ["libcares", "libnghttp2", "libuv", "openssl"])
 
     def configure(self, version, prefix):
         source = tempfile.mkdtemp(dir=self.folder.name)

@@ -54,7 +54,9 @@ static conpool_status pg_answer(conpool_connection* connection, pg_row* row) {
     if (head[0] == 'R' && (size < 4 || pg_get(body) != 0)) die("PostgreSQL", "wants a password");
     if (head[0] == 'D' && row->columns == 0) pg_keep_row(body, size, row);
     if (head[0] == 'E') {
-      strncpy(row->message, (char*)body, PG_TEXT - 1);
+      const size_t text = strnlen((char*)body, PG_TEXT - 1);
+      memcpy(row->message, body, text);
+      row->message[text] = 0;
       result = CONPOOL_E_CONNECTION_FAILED;
     }
   }

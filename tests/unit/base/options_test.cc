@@ -199,7 +199,7 @@ TEST(OptionTable, ChoiceEnumsHaveTheTablesOrder) {
   filter("public_only", AddressFilter::PublicOnly);
 }
 
-TEST(OptionTable, ChoiceEnumsOfBalanceAndTlsHaveTheTablesOrder) {
+TEST(OptionTable, ChoiceEnumsOfBalanceTlsAndHttpHaveTheTablesOrder) {
   auto policy = [](std::string_view w, auto v) {
     expect_choice(&Values::balance_policy, "balance.policy", w, v);
   };
@@ -222,10 +222,16 @@ TEST(OptionTable, ChoiceEnumsOfBalanceAndTlsHaveTheTablesOrder) {
   };
   hop("none", StartTls::None);
   hop("postgres", StartTls::Postgres);
+  auto http = [](std::string_view w, auto v) {
+    expect_choice(&Values::http_version, "http.version", w, v);
+  };
+  http("auto", HttpChoice::Auto);
+  http("http1", HttpChoice::Http1);
+  http("h2", HttpChoice::H2);
   size_t rows = 0;
   for (const OptionInfo& option : option_table())
     rows += option.type == OptionType::CHOICE;
-  EXPECT_EQ(rows, 13u) << "a new CHOICE needs its enum and its lines here";
+  EXPECT_EQ(rows, 14u) << "a new CHOICE needs its enum and its lines here";
 }
 
 TEST(ParseDuration, ExactForms) {

@@ -308,6 +308,26 @@ TEST(H2Ends, CutAfterEverySentByte) {
   }
 }
 
+TEST(H2Ends, AUsedConnectionThatEndsWithoutAWordIsStale) {
+  for (const bool used : {false, true}) {
+    for (const bool heard : {false, true}) {
+      SCOPED_TRACE(std::to_string(used) + std::to_string(heard));
+      Rig rig;
+      rig.open_with(settings());
+      Call& first = rig.get();
+      rig.turn();
+      if (used) rig.feed(response(1, "200", true));
+      Call& second = rig.get();
+      rig.turn();
+      if (heard) rig.feed(response(3, "200", false));
+      rig.eof();
+      EXPECT_EQ(second.end.stale, used && !heard);
+      EXPECT_EQ(second.end.proof, Proof::MaybeProcessed);
+      EXPECT_FALSE(first.end.stale);
+    }
+  }
+}
+
 TEST(H2Ends, AWriteThatFails) {
   Rig rig;
   rig.open_with(settings());

@@ -27,6 +27,17 @@ TEST(Encode, WritesARequestWithoutABody) {
             "\r\n");
 }
 
+TEST(Encode, NamesTeAsAnOptionOfTheConnection) {
+  session::RequestHead head = head_of("GET");
+  head.fields.add("te", "trailers");
+  EXPECT_EQ(encode_head(head, {}, false),
+            "GET /a?b=c HTTP/1.1\r\n"
+            "Host: example.org:8080\r\n"
+            "te: trailers\r\n"
+            "Connection: TE\r\n"
+            "\r\n");
+}
+
 TEST(Encode, SaysThatContentIsEmptyWhereItWouldMeanSomething) {
   for (const char* method : {"POST", "PUT", "PATCH"}) {
     EXPECT_EQ(encode_head(head_of(method), {}, false),
