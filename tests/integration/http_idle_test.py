@@ -3,6 +3,7 @@
 CONPOOL_ROUNDS=10000 http_idle_test.py makes the long run.
 """
 
+import os
 import time
 
 import programs
@@ -87,7 +88,8 @@ class Idle(HttpTest):
                 print(f"{mode}: {ROUNDS} rounds, {ROUNDS / sums['seconds']:.0f} a second, resident "
                       f"{before['rss']} KiB, {sums['rss_early']} KiB after a tenth, {sums['rss']} KiB in the end")
                 self.assertEqual(server.counts()["connections"], ROUNDS + 10)
-                self.assertLess(sums["rss"] - sums["rss_early"], GROWTH_KIB)
+                if not {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):  # they keep what was freed
+                    self.assertLess(sums["rss"] - sums["rss_early"], GROWTH_KIB)
 
 
 if __name__ == "__main__":

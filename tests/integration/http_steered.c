@@ -226,7 +226,8 @@ static void print_response(exchange* made) {
   printf(",\"received\":%" PRIu64 ",\"mismatch\":%" PRId64, made->received, made->mismatch);
   printf(",\"text\":");
   /* The pattern is no text. */
-  print_json_bytes(made->mismatch < 0 ? "" : (const char*)body, made->mismatch < 0 ? 0 : size);
+  int is_text = made->mismatch >= 0 && size > 0;
+  print_json_bytes(is_text ? (const char*)body : "", is_text ? size : 0);
   print_lines(response, "headers", 0);
   print_lines(made->trailers != NULL ? made->trailers : response, "trailers", 1);
   if (conpool_response_describe(response, &facts) != CONPOOL_OK) die("describe", "refused");
