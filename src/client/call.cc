@@ -392,9 +392,27 @@ void Call::body_failed(const Failure& failure) {
 
 void Call::chunks_freed(size_t bytes) {
   held_ -= bytes;
+  owed_ += bytes;
   progressed();
-  if (exchange_ != nullptr) exchange_->consumed(bytes);
+  let_more_come();
   if (running()) arm_timer();
+}
+
+// Beyond pool.max_pinned nothing more is asked for until some of it is freed, by whomever.
+void Call::let_more_come() {
+  if (exchange_ == nullptr || owed_ == 0 || waits_for_pins_) return;
+  raw::PinnedBytes& pinned = *core_.pinned();
+  if (pinned.full() && pinned.wait(*this)) {
+    waits_for_pins_ = true;
+    return;
+  }
+  exchange_->consumed(std::exchange(owed_, 0));
+}
+
+void Call::on_unpinned() {
+  waits_for_pins_ = false;
+  progressed();
+  let_more_come();
 }
 
 }  // namespace conpool::client

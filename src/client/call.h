@@ -38,7 +38,8 @@ class Call final : public std::enable_shared_from_this<Call>,
                    private session::ExchangeHandler,
                    private ops::Task,
                    private BodyUser,
-                   private ChunkOwner {
+                   private ChunkOwner,
+                   private raw::PinnedWaiter {
  public:
   Call(pool::Core& core, std::shared_ptr<const FrozenRequest> request,
        std::shared_ptr<const Values> call_values, Delivery delivery);
@@ -81,6 +82,8 @@ class Call final : public std::enable_shared_from_this<Call>,
   void body_ready() override;
   void body_failed(const Failure& failure) override;
   void chunks_freed(size_t bytes) override;
+  // --- raw::PinnedWaiter
+  void on_unpinned() override;
 
   static void run(ops::Op& op);
   void enter(ops::Op& op);
@@ -98,6 +101,7 @@ class Call final : public std::enable_shared_from_this<Call>,
 
   uint64_t announced_length() const;
   void body_too_long();
+  void let_more_come();
 
   // --- the end of a sending
   // Gives the place back.
@@ -164,6 +168,8 @@ class Call final : public std::enable_shared_from_this<Call>,
   std::shared_ptr<ReadGate> gate_;
   uint64_t received_ = 0;
   size_t held_ = 0;  // bytes in chunks that the application has not freed
+  size_t owed_ = 0;  // bytes it has freed, which the exchange has not been told yet
+  bool waits_for_pins_ = false;
 };
 
 }  // namespace conpool::client

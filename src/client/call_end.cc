@@ -32,7 +32,7 @@ Time Call::stall_deadline() const {
   const bool sending = sent_ == kNotYet;
   if (sending && body_ != nullptr && body_->starved()) return kNever;
   if (!sending && head_at_ == kNotYet) return kNever;
-  if (head_at_ != kNotYet && held_ >= kHeldBack) return kNever;
+  if (head_at_ != kNotYet && (held_ >= kHeldBack || waits_for_pins_)) return kNever;
   return deadline_after(progress_, values->stall_timeout);
 }
 
@@ -145,6 +145,7 @@ void Call::end(Status status, ops::Object* object, const ErrorPtr& error) {
   const std::shared_ptr<Call> keep = shared_from_this();
   transition(State::Done);
   timer_.cancel();
+  if (waits_for_pins_) core_.pinned()->forget(*this);
   if (gate_ != nullptr) gate_->close();
   if (feed_ != nullptr) {
     PieceFeed::withdraw(op_->id());

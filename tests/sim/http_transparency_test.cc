@@ -417,6 +417,28 @@ TEST_P(Transparency, AHeldBodyHoldsTheServerBack) {
   EXPECT_TRUE(reply.body == origin::pattern(0, 5'000'000));
 }
 
+TEST_P(Transparency, APoolThatHoldsTooMuchAsksForNoMore) {
+  HttpWorld world;
+  world.open({{"pool.max_pinned", "64KiB"}});
+  world.serve_on(GetParam());
+  conpool_endpoint* endpoint =
+      world.target(GetParam(), {{"h2.stream_window", "128KiB"}, {"h2.window_max", "128KiB"}});
+  world.hold_chunks = true;
+  const conpool_op keeper = world.start(endpoint, get("/bytes/5000000"));
+  while (world.reply(keeper).body.size() < 100'000)
+    ASSERT_TRUE(world.take(kSecond));
+  world.hold_chunks = false;
+  // Its own reader is not behind, but somebody else's is, and the limit is the pool's.
+  const conpool_op other = world.start(endpoint, get("/bytes/5000000"));
+  for (int i = 0; i < 200; ++i)
+    (void)world.take(ms(10));
+  EXPECT_GT(world.reply(other).body.size(), 100'000u);
+  EXPECT_LT(world.reply(other).body.size(), 2'000'000u);
+  world.free_chunks();
+  EXPECT_TRUE(world.finish(other).ok());
+  EXPECT_TRUE(world.finish(keeper).ok());
+}
+
 std::string test_name(const ::testing::TestParamInfo<Wire>& info) {
   constexpr const char* kNames[] = {"Http1", "TlsHttp1", "H2c", "H2"};
   return kNames[static_cast<size_t>(info.param)];
