@@ -218,8 +218,8 @@ class Changes(HttpTest):
         self.assertGreater(counts["connections"], 2)
         # Node hands its program streams that come between a GOAWAY's making and its sending, above the last id that
         # it tells: those are sent again, and counted twice.
-        self.assertLessEqual(counts["requests"] - 3000, sums["resent"])
-        self.assertEqual(client.figure("resends.goaway"), sums["resent"])
+        self.assertLessEqual(counts["requests"] - 3000, client.figure("resends.goaway"))
+        self.assertLessEqual(sums["resent"], client.figure("resends.goaway"))  # one request may be sent three times
 
     def test_connections_that_serve_fifty_requests(self):
         for versions in ("http1", "both"):
