@@ -136,6 +136,8 @@ HttpAnswer HttpRandomProgram::answer(const HttpRequest& request, Rng rng) const 
   if (with(&rng, 10)) answer.interim = {{.status = 103}};
   if (with(&rng, 30)) answer.head_delay = rng.between(0, 300) * kMillisecond;
   if (with(&rng, 10)) answer.piece_delay = rng.between(0, 20) * kMillisecond;
+  // A body that drips byte by byte takes longer than anybody waits, without any fault.
+  if (answer.piece_delay > 0) answer.piece = std::max<size_t>(answer.piece, 500);
   if (!faults_) return answer;
   if (with(&rng, 10)) answer.keep_alive = false;
   if (with(&rng, 5)) answer.early = true;
