@@ -104,6 +104,9 @@ struct ExchangeEnd {
   // The connection had served before, and ended without a byte since this request began: the race
   // against an idle server that closes (RFC 9112 §9.3.1), or restarts.
   bool stale = false;
+  // The connection has completed exchanges: a peer that refuses the rest of them makes progress all
+  // the same.
+  bool served = false;
   // Demands that the request is sent again over HTTP/1.1 (HTTP_1_1_REQUIRED, or the peer does not
   // speak HTTP/2 at all). Always with proof NotProcessed.
   bool needs_http1 = false;
