@@ -59,7 +59,8 @@ void run_preconnect(ops::Op& op) {
       return finish_with(op, Status::E_CLOSED, "connecting to " + target->spec->target.text);
     Result<Endpoint*> endpoint = core.endpoint(target->spec);
     if (!endpoint) return ops::finish_failed(op, make_error(endpoint.error(), Phase::Queue));
-    (*endpoint)->preconnect(op, static_cast<uint32_t>(op.arguments().number));
+    (*endpoint)->preconnect(op, static_cast<uint32_t>(op.arguments().number),
+                            *op.arguments().overrides);
   });
 }
 

@@ -116,6 +116,7 @@ void Endpoint::dispatch() {
   forecast();
   machine_.dispatch(now());
   run_actions();
+  end_preconnects(nullptr);
   arm_timer();
   arm_refresh();
 }

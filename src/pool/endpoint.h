@@ -66,10 +66,11 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   // HTTP/2 connections, and dials offer http/1.1 only. False where http.version = h2 rules that
   // out.
   bool remember_http1_only();
+  bool may_use_http1() const;
   // A used connection turned out to be dead: those that are idle just as long are, too.
   void drop_idle();
   // Ends the op once so many connections are open, or as many as can be.
-  void preconnect(ops::Op& op, uint32_t count);
+  void preconnect(ops::Op& op, uint32_t count, const Values& own);
 
   // --- for its connections
   void lease_ended(Connection& connection, bool reusable, const Waiter& waiter);
@@ -107,6 +108,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
 
   // --- preconnects
   void end_preconnects(const ErrorPtr& failed);
+  void end_preconnect(Preconnect& preconnect, const ErrorPtr& failed);
   void update_warm_target();
   void cancel_preconnect(Preconnect& preconnect, Status reason);
   friend class Preconnect;

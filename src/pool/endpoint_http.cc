@@ -16,7 +16,12 @@ void Endpoint::forecast() {
   const auto choice = static_cast<HttpChoice>(v.http_version);
   const bool may_be_h2 =
       choice == HttpChoice::H2 || (choice == HttpChoice::Auto && spec_->target.uses_tls);
-  const Known known = memory_.known(now());
+  Known known = memory_.known(now());
+  // What stands now beats a memory that has ended.
+  if (known == Known::Unknown && !connections_.empty()) {
+    const Connection& newest = *connections_.rbegin()->second;
+    known = newest.protocol() == dial::Protocol::Http2 ? Known::Http2 : Known::Http1;
+  }
   if (may_be_h2 && (choice == HttpChoice::H2 || known == Known::Http2)) {
     const uint32_t limit = memory_.stream_limit(now());
     const int64_t hard = std::min<int64_t>(limit == 0 ? 100 : limit, v.h2_max_streams);
@@ -30,6 +35,8 @@ void Endpoint::forecast() {
 
 void Endpoint::note_protocol(Connection& connection) {
   if (connection.protocol() == dial::Protocol::Raw) return;
+  // Each request has its own deadlines: what runs on a connection that drains may end by itself.
+  connection.leases_bounded = true;
   if (connection.protocol() == dial::Protocol::Http2) {
     memory_.note_http2(now());
     connection.check_after = values().h2_ping_idle;
@@ -53,8 +60,12 @@ void Endpoint::idle_limit_told(Connection& connection, Nanos limit) {
   connection.idle_limit = usable_idle(limit, connection.facts()->rtt);
 }
 
+bool Endpoint::may_use_http1() const {
+  return static_cast<HttpChoice>(values().http_version) != HttpChoice::H2;
+}
+
 bool Endpoint::remember_http1_only() {
-  if (static_cast<HttpChoice>(values().http_version) == HttpChoice::H2) return false;
+  if (!may_use_http1()) return false;
   memory_.note_needs_http1(now());
   forecast();
   std::vector<Connection*> leaving;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace conpool::pool {
 
@@ -148,6 +149,7 @@ bool EndpointMachine::start_dial(WaiterRecord* sponsor, Time now) {
 
 void EndpointMachine::start_dials(Time now) {
   permit_wanted_ = false;
+  warming_refused_ = false;
   Time redial = kNever;
   for (WaiterRecord* w = waiters_.front(); w != nullptr; w = waiters_.next(*w)) {
     if (covering() >= counts_.waiters - resting_ || counts_.open() + counts_.dialing >= limit())
@@ -167,6 +169,7 @@ void EndpointMachine::start_dials(Time now) {
       break;
     }
     if (!start_dial(nullptr, now)) {
+      warming_refused_ = true;
       permit_wanted_ = counts_.waiters > 0;  // warming does not queue for permits
       warm_at_ = deadline_after(now, kRedialDelay);
       redial = std::min(redial, warm_at_);
@@ -386,10 +389,7 @@ void EndpointMachine::on_connection_timer(ConnectionRecord& connection) {
 }
 
 void EndpointMachine::close(ConnectionRecord& connection, CloseReason reason) {
-  if (connection.checking) {
-    connection.checking = false;
-    --checking_;
-  }
+  end_check(connection);
   const bool died = reason == CloseReason::Dead || reason == CloseReason::Stale;
   if (died && connection.uses == 0) {
     settle_at_ = std::max(settle_at_, deadline_after(connection.opened, kRedialDelay));
@@ -442,13 +442,17 @@ void EndpointMachine::lease_ended(ConnectionRecord& connection, bool reusable, T
   check_invariants();
 }
 
+void EndpointMachine::end_check(ConnectionRecord& connection) {
+  connection.checking = false;
+  checking_ -= std::exchange(connection.check_places, 0);
+}
+
 void EndpointMachine::check_done(ConnectionRecord& connection, bool passed, Time now) {
   now_ = now;
   if (connection.state == ConnectionState::Closed) return;
   assert(connection.checking);
   if (!passed) return close(connection, CloseReason::Stale);
-  connection.checking = false;
-  --checking_;
+  end_check(connection);
   connection.checked_at = now;
   transition(connection, state_for(connection));
 }
@@ -472,7 +476,8 @@ void EndpointMachine::drain(ConnectionRecord& connection, CloseReason reason, Ti
   if (connection.state == ConnectionState::Draining || connection.state == ConnectionState::Closed)
     return;
   if (connection.leases == 0) return close(connection, reason);
-  connection.drain_deadline = deadline_after(now, limits_.drain_timeout);
+  connection.drain_deadline =
+      connection.leases_bounded ? kNever : deadline_after(now, limits_.drain_timeout);
   transition(connection, ConnectionState::Draining);
   if (counts_.draining > limits_.max_draining && !shutting_down_)
     close(*draining_.front(), CloseReason::DrainLimit);
@@ -481,9 +486,12 @@ void EndpointMachine::drain(ConnectionRecord& connection, CloseReason reason, Ti
 
 // A connection that was just dialed is worth one lease even where none are kept.
 Time EndpointMachine::idle_end(const ConnectionRecord& connection) const {
-  if (connection.uses == 0 && limits_.idle_timeout == 0) return kNever;
-  return deadline_after(connection.idle_since,
-                        std::min(limits_.idle_timeout, connection.idle_limit));
+  Nanos idle = std::min(limits_.idle_timeout, connection.idle_limit);
+  if (connection.uses == 0) {
+    if (limits_.idle_timeout == 0) return kNever;
+    idle = std::max(idle, std::min(limits_.idle_timeout, kFreshFor));
+  }
+  return deadline_after(connection.idle_since, idle);
 }
 
 // Why an idle connection must not be lent again, or nullptr.
@@ -534,7 +542,8 @@ ConnectionRecord* EndpointMachine::pick(const WaiterRecord& waiter, Time now) {
     // A check that passed in this turn lets one lease through, whatever check.after says.
     if (c->check_after != kNever && now - c->checked_at >= std::max<Nanos>(c->check_after, 1)) {
       c->checking = true;
-      ++checking_;
+      c->check_places = std::max<int64_t>(c->capacity.hard, 1);
+      checking_ += c->check_places;
       transition(*c, ConnectionState::Held);
       actions_.push_back({.kind = Action::Kind::Check, .connection = c});
       if (checking_ >= counts_.waiters) return nullptr;

@@ -71,9 +71,11 @@ struct ConnectionRecord : ListNode<ConnectionTag> {
   session::Capacity capacity;
   uint32_t leases = 0;
   bool held = false;
-  bool checking = false;      // held by the active check
-  Nanos check_after = -1;     // idle time from which a check is due; -1: as the limits say
-  Nanos idle_limit = kNever;  // the peer closes it after so long, by what is known
+  bool checking = false;        // held by the active check
+  Nanos check_after = -1;       // idle time from which a check is due; -1: as the limits say
+  Nanos idle_limit = kNever;    // the peer closes it after so long, by what is known
+  int64_t check_places = 0;     // places that wait for the check's end
+  bool leases_bounded = false;  // its leases have deadlines of their own: a drain waits for them
   Time opened = 0;
   Time retire_at = kNever;  // its age limit
   Time idle_since = 0;
@@ -95,6 +97,10 @@ struct MachineLimits {
   Nanos drain_timeout = 30 * kSecond;
   Nanos check_after = kNever;  // kNever = no active check
 };
+
+// A connection nobody has used yet is worth a lease this long, however soon its peer closes idle
+// ones: otherwise nothing that is dialed could ever be used.
+inline constexpr Nanos kFreshFor = kSecond;
 
 // Delay before a dial is started again for waiters that stayed after a failed one, and for warming.
 inline constexpr Nanos kRedialDelay = 250 * kMillisecond;
@@ -183,6 +189,8 @@ class EndpointMachine {
   void set_forecast(const Forecast& forecast) { forecast_ = forecast; }
   // At least so many connections are to be opened, once, whoever waits.
   void warm_to(int64_t connections) { warm_target_ = connections; }
+  // The last dispatch would have dialed for nobody in particular, and was refused a permit.
+  bool warming_refused() const { return warming_refused_; }
   // The protocol is known, and one connection serves many at once.
   bool multiplexed() const {
     return forecast_.multiplexed() && forecast_.places != Forecast::kUndecided;
@@ -266,6 +274,7 @@ class EndpointMachine {
   void fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial = 0);
   void unlink(WaiterRecord& waiter);
   int64_t covering() const { return (counts_.dialing - resting_) * forecast_.places + checking_; }
+  void end_check(ConnectionRecord& connection);
   // Of one connection: dials that bring one each.
   int64_t under_way() const { return counts_.dialing - resting_; }
   Nanos next_redial_delay();
@@ -288,8 +297,9 @@ class EndpointMachine {
   MachineCounts counts_;
   Forecast forecast_;
   int64_t warm_target_ = 0;
-  int64_t checking_ = 0;
-  int64_t resting_ = 0;  // dials between two rounds
+  bool warming_refused_ = false;
+  int64_t checking_ = 0;  // places of connections whose check is under way
+  int64_t resting_ = 0;   // dials between two rounds
 
   uint64_t next_dial_ = 1;
   uint64_t next_waiter_ = 1;

@@ -13,17 +13,16 @@ void Preconnect::cancel(ops::Op&, Status reason) {
   endpoint_.cancel_preconnect(*this, reason);
 }
 
-void Endpoint::preconnect(ops::Op& op, uint32_t count) {
+void Endpoint::preconnect(ops::Op& op, uint32_t count, const Values& own) {
   preconnects_.push_back(std::make_unique<Preconnect>(*this, op, count));
-  op.set_task(preconnects_.back().get());
-  if (op.cancel_requested()) return cancel_preconnect(*preconnects_.back(), Status::E_CANCELLED);
   Preconnect& begun = *preconnects_.back();
-  begun.deadline.set_callback([this] {
-    end_preconnects(make_error({.status = Status::E_TIMEOUT}, Phase::Queue,
-                               {"connecting to " + spec_->target.text}));
+  op.set_task(&begun);
+  if (op.cancel_requested()) return cancel_preconnect(begun, Status::E_CANCELLED);
+  begun.deadline.set_callback([this, &begun] {
+    end_preconnect(begun, make_error({.status = Status::E_TIMEOUT}, Phase::Queue,
+                                     {"connecting to " + spec_->target.text}));
   });
-  if (values().total_timeout > 0)
-    loop().arm(begun.deadline, deadline_after(now(), values().total_timeout));
+  if (own.total_timeout > 0) loop().arm(begun.deadline, deadline_after(now(), own.total_timeout));
   update_warm_target();
   end_preconnects(nullptr);
   touch();
@@ -47,29 +46,32 @@ void Endpoint::update_warm_target() {
   machine_.warm_to(most);
 }
 
-// Ends those that have what they asked for; all of them when a dial failed or the endpoint closes.
-void Endpoint::end_preconnects(const ErrorPtr& failed) {
-  if (preconnects_.empty()) return;
+// With what is open; with the failure when that is nothing.
+void Endpoint::end_preconnect(Preconnect& preconnect, const ErrorPtr& failed) {
+  const auto at = std::find_if(preconnects_.begin(), preconnects_.end(),
+                               [&](const auto& p) { return p.get() == &preconnect; });
+  const std::unique_ptr<Preconnect> ended = std::move(*at);
+  preconnects_.erase(at);
+  update_warm_target();
+  ended->op().set_task(nullptr);
   const int64_t open = machine_.counts().open();
-  std::vector<std::unique_ptr<Preconnect>> ended;
+  if (open == 0 && failed != nullptr) return ops::finish_failed(ended->op(), failed);
+  ended->op().finish(Status::OK, nullptr, static_cast<uint64_t>(open));
+}
+
+// Ends those that have what they asked for; all of them when a dial failed or no more can be had.
+void Endpoint::end_preconnects(const ErrorPtr& failed) {
+  const MachineCounts& counts = machine_.counts();
+  const bool no_more =
+      failed != nullptr || (counts.open() > 0 && counts.dialing == 0 && machine_.warming_refused());
   for (size_t i = 0; i < preconnects_.size();) {
     const int64_t wanted =
         std::min<int64_t>(preconnects_[i]->count(), values().endpoint_max_connections);
-    const bool enough = open >= wanted || (open > 0 && machine_.multiplexed());
-    if (!enough && failed == nullptr) {
-      ++i;
-      continue;
-    }
-    ended.push_back(std::move(preconnects_[i]));
-    preconnects_.erase(preconnects_.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-  update_warm_target();
-  for (const std::unique_ptr<Preconnect>& preconnect : ended) {
-    preconnect->op().set_task(nullptr);
-    if (open == 0 && failed != nullptr) {
-      ops::finish_failed(preconnect->op(), failed);
+    const bool enough = counts.open() >= wanted || (counts.open() > 0 && machine_.multiplexed());
+    if (enough || no_more) {
+      end_preconnect(*preconnects_[i], failed);
     } else {
-      preconnect->op().finish(Status::OK, nullptr, static_cast<uint64_t>(open));
+      ++i;
     }
   }
 }

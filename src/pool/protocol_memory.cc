@@ -21,7 +21,7 @@ void ProtocolMemory::note_http2(Time now) {
 void ProtocolMemory::note_needs_http1(Time now) {
   known_ = Known::NeedsHttp1;
   stream_limit_ = 0;
-  expires_ = deadline_after(now, lifetime_);
+  expires_ = deadline_after(now, std::max(lifetime_, kLeastNeed));
 }
 
 void ProtocolMemory::note_idle_limit(Time now, Nanos limit) {
@@ -31,11 +31,14 @@ void ProtocolMemory::note_idle_limit(Time now, Nanos limit) {
 
 void ProtocolMemory::note_idle_close(Time now, Nanos idle) {
   if (idle < kLeastLearned) return;
+  // Connections that close together, as when a server restarts, are one occasion.
+  if (suspected_ > 0 && now - suspected_at_ < idle / 2) return;
   const Nanos tolerance = std::max(idle / 10, 200 * kMillisecond);
-  const bool alike =
-      suspected_ > 0 && std::max(idle, suspected_) - std::min(idle, suspected_) <= tolerance;
-  if (alike) note_idle_limit(now, std::min(idle, suspected_));
+  const Nanos least = std::min(idle, suspected_);
+  if (suspected_ > 0 && std::max(idle, suspected_) - least <= tolerance)
+    note_idle_limit(now, least);
   suspected_ = idle;
+  suspected_at_ = now;
 }
 
 }  // namespace conpool::pool

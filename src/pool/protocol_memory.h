@@ -39,6 +39,8 @@ class ProtocolMemory {
 
   // Closes earlier than this teach nothing.
   static constexpr Nanos kLeastLearned = kSecond;
+  // A demand for HTTP/1.1 holds at least so long: the request that met it is sent again meanwhile.
+  static constexpr Nanos kLeastNeed = kMinute;
 
  private:
   const Nanos lifetime_;
@@ -47,7 +49,8 @@ class ProtocolMemory {
   uint32_t stream_limit_ = 0;
   Nanos idle_limit_ = kNever;
   Time idle_expires_ = 0;
-  Nanos suspected_ = 0;  // the idle time of the last close that was not alike
+  Nanos suspected_ = 0;  // the idle time of the last close
+  Time suspected_at_ = 0;
 };
 
 }  // namespace conpool::pool

@@ -162,6 +162,10 @@ Result<EndpointSpec> make_host_spec(std::string_view scheme, std::string_view ho
   spec.target.host = std::move(*parsed);
   use_scheme(&spec, *known);
   if (const Result<void> set = set_ports(&spec, ports); !set) return fail(Failure(set.error()));
+  if (known->kind == Kind::Http && spec.target.ports.size() > 1) {
+    return fail(Status::E_BAD_PORT, "an HTTP endpoint has one port, which its requests name, not " +
+                                        ports_text(spec.target.ports));
+  }
   std::string host_text = spec.target.host.text();
   if (spec.target.host.literal) {
     for (const uint16_t port : spec.target.ports) {

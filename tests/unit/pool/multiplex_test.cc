@@ -172,6 +172,53 @@ TEST(Multiplex, DropIdleClosesWhatWasIdleBefore) {
   EXPECT_EQ(rig.machine.counts().idle, 1);
 }
 
+TEST(Multiplex, ACheckCoversAsManyAsTheConnectionHasPlaces) {
+  MachineLimits limits = limited(4);
+  limits.check_after = kSecond;
+  MachineRig rig(limits);
+  rig.machine.set_forecast({.places = 10, .max_connections = 4});
+  wait(rig, 1);
+  TestConnection& c = rig.connected(1, {.soft = 10, .hard = 10});
+  rig.give_back(c);
+  rig.now += 2 * kSecond;
+  rig.take_log();
+  wait(rig, 8);
+  EXPECT_EQ(rig.take_log(), (Lines{"2000 check c1"}));
+  rig.check_done(c, true);
+  EXPECT_EQ(c.leases, 8u);
+  EXPECT_TRUE(rig.dials.empty());
+}
+
+TEST(Multiplex, ADrainWaitsForLeasesThatHaveDeadlinesOfTheirOwn) {
+  MachineRig rig(limited(4));
+  TestConnection& c = rig.leased();
+  c.leases_bounded = true;
+  rig.drain(c);
+  rig.pass(rig.now + 10 * kMinute);
+  EXPECT_TRUE(rig.take_log().empty());
+  EXPECT_EQ(c.state, ConnectionState::Draining);
+  rig.shut_down(rig.now + kSecond);  // a pool that closes waits no longer than it was told
+  rig.take_log();
+  rig.pass(rig.now + 2 * kSecond);
+  EXPECT_EQ(rig.take_log(), (Lines{"601000 close c1 drain timeout"}));
+}
+
+TEST(Multiplex, ANewConnectionIsWorthALeaseHoweverShortItsServersLimit) {
+  MachineRig rig(limited(1));
+  rig.wait();
+  rig.dispatch();
+  rig.connections.push_back(std::make_unique<TestConnection>());
+  TestConnection& c = *rig.connections.back();
+  c.name = 1;
+  c.idle_limit = 0;
+  rig.dials.erase(1);
+  rig.machine.dial_succeeded(1, c, {}, rig.now);
+  rig.dispatch();
+  EXPECT_EQ(rig.take_log(), (Lines{"0 dial 1 for w1", "0 w1 gets c1"}));
+  rig.give_back(c);
+  EXPECT_EQ(rig.take_log(), (Lines{"0 close c1 idle"}));
+}
+
 TEST(Multiplex, TheServersOwnIdleLimitShortensOurs) {
   MachineRig rig(limited(1));
   rig.wait();

@@ -52,11 +52,27 @@ TEST(ProtocolMemory, LearnsAnIdleLimitFromTwoClosesAlike) {
   ProtocolMemory memory(10 * kMinute);
   memory.note_idle_close(kMinute, 5 * kSecond);
   EXPECT_EQ(memory.idle_limit(kMinute), kNever);
-  memory.note_idle_close(kMinute, 30 * kSecond);  // of another cause
+  memory.note_idle_close(2 * kMinute, 30 * kSecond);  // of another cause
+  EXPECT_EQ(memory.idle_limit(2 * kMinute), kNever);
+  memory.note_idle_close(3 * kMinute, 29 * kSecond);
+  EXPECT_EQ(memory.idle_limit(3 * kMinute), 29 * kSecond);
+  EXPECT_EQ(memory.idle_limit(13 * kMinute), kNever);
+}
+
+TEST(ProtocolMemory, ConnectionsThatCloseTogetherAreOneOccasion) {
+  ProtocolMemory memory(10 * kMinute);
+  for (int i = 0; i < 4; ++i)
+    memory.note_idle_close(kMinute, 2 * kSecond);
   EXPECT_EQ(memory.idle_limit(kMinute), kNever);
-  memory.note_idle_close(kMinute, 29 * kSecond);
-  EXPECT_EQ(memory.idle_limit(kMinute), 29 * kSecond);
-  EXPECT_EQ(memory.idle_limit(11 * kMinute), kNever);
+  memory.note_idle_close(kMinute + 3 * kSecond, 2 * kSecond);
+  EXPECT_EQ(memory.idle_limit(kMinute + 3 * kSecond), 2 * kSecond);
+}
+
+TEST(ProtocolMemory, ADemandForHttp1HoldsForTheRequestThatMetIt) {
+  ProtocolMemory memory(0);
+  memory.note_needs_http1(kSecond);
+  EXPECT_EQ(memory.known(kSecond), Known::NeedsHttp1);
+  EXPECT_EQ(memory.known(kSecond + ProtocolMemory::kLeastNeed), Known::Unknown);
 }
 
 TEST(ProtocolMemory, ClosesOfBusyConnectionsTeachNothing) {
