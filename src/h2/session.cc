@@ -178,6 +178,7 @@ void Session::finish(Exchange& exchange, Failure failure, Proof proof, LeaseEnd 
       good || exchange.sent_at <= output_.accepted() ? Phase::Receive : Phase::Send;
   exchange.end.proof = proof;
   exchange.end.lease = lease;
+  exchange.end.served = completed_;
   leave(exchange, Exchange::State::Ended);
   tell(Event::Kind::Done, &exchange);
 }
@@ -213,6 +214,7 @@ session::ExchangeEnd Session::exchange_cancelled(Exchange& exchange) {
   exchange.end.phase = exchange.sent_at <= output_.accepted() ? Phase::Receive : Phase::Send;
   exchange.end.proof = proof_of(exchange);
   exchange.end.lease = LeaseEnd::Reusable;
+  exchange.end.served = completed_;
   const bool known = exchange.state != Exchange::State::Pending;
   leave(exchange, Exchange::State::Gone);
   if (known) reset(exchange.id, NGHTTP2_CANCEL);
@@ -229,29 +231,31 @@ void Session::free_gone() {
 // --- the end
 // --------------------------------------------------------------------------------------
 
-// The peer never proved that it speaks HTTP/2: whatever ended the connection, no request was
+// Of a peer that said nothing, or no HTTP/2: whatever ended the connection, no request was
 // understood (RFC 9113 section 3.4: its SETTINGS come first).
 static bool tells_of_peer(Status status) {
   return status != Status::E_CLOSED && status != Status::E_NOMEM &&
          status != Status::E_H2_PING_TIMEOUT && status != Status::E_INTERNAL;
 }
 
-// The first bytes of a SETTINGS frame (RFC 9113 sections 4.1 and 6.5), if not all of it: the peer
-// may have understood what was sent.
-static bool may_be_settings(std::string_view first) {
-  constexpr char kLeast[] = {0, 0, 0, NGHTTP2_SETTINGS, 0, 0, 0, 0, 0};
-  constexpr size_t kLengthBytes = 3;
-  for (size_t i = 0; i < std::min(first.size(), sizeof kLeast); ++i) {
-    const bool length = i > 0 && i < kLengthBytes;
-    if (!length && first[i] != kLeast[i]) return false;
-  }
-  return true;
+// The head of a frame (RFC 9113 section 4.1), or how one begins: of a size that we allow and of a
+// type that exists, and be it the wrong one before SETTINGS. Its sender may have understood what it
+// was sent. No text begins so, nor does a TLS record.
+static bool may_be_frame(std::string_view first) {
+  constexpr uint32_t kLargest = 16384;  // SETTINGS_MAX_FRAME_SIZE, as long as we do not say another
+  constexpr uint8_t kLastType = 0x0a;   // ALTSVC (RFC 7838)
+  constexpr uint8_t kReserved = 0x80;   // of the stream's id
+  const auto byte = [first](size_t at) -> uint32_t {
+    return at < first.size() ? static_cast<uint8_t>(first[at]) : 0;
+  };
+  return (byte(0) << 16 | byte(1) << 8 | byte(2)) <= kLargest && byte(3) <= kLastType &&
+         (byte(5) & kReserved) == 0;
 }
 
 void Session::die(Failure failure) {
   if (dead()) return;
   transition(State::Dead);
-  const bool began = !first_bytes_.empty() && may_be_settings(first_bytes_);
+  const bool began = !first_bytes_.empty() && may_be_frame(first_bytes_);
   if (!settings_came_ && !began && tells_of_peer(failure.status)) {
     const std::string why =
         first_bytes_.empty() ? "the connection ended before its SETTINGS: " + failure_text(failure)

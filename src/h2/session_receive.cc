@@ -234,8 +234,8 @@ void Session::take_status(Exchange& exchange) {
     exchange.has_head = true;
     tell(Event::Kind::Head, &exchange);
     if (!exchange.held) return;
-    // RFC 9110 section 10.1.1: a final answer instead of 100. Only a success can want the body.
-    exchange.refused = status >= 300;
+    // A final answer instead of 100: it does not wait for the body (RFC 9110 section 10.1.1).
+    exchange.refused = true;
     return release_body(exchange);
   }
   if (status < 100) {

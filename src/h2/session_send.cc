@@ -244,7 +244,8 @@ bool Session::submit(Exchange& exchange) {
     loop_.arm(exchange.expect, deadline_after(loop_.now(), exchange.options.expect_timeout));
   }
   if (id >= kLastStream) {
-    drain({.status = Status::E_CLOSED, .detail = "the connection's stream ids are used up"});
+    // What else waits goes elsewhere, as what the peer refuses does.
+    drain({.status = Status::E_H2_REFUSED, .detail = "the connection's stream ids are used up"});
   }
   return true;
 }

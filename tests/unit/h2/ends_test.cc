@@ -184,14 +184,54 @@ TEST(H2Ends, GoawayFindsRequestsThatNeverLeft) {
   }
 }
 
+TEST(H2Ends, AnEndTellsWhetherTheConnectionServed) {
+  for (const bool served : {false, true}) {
+    SCOPED_TRACE(served);
+    const std::vector<std::pair<const char*, std::string>> rows = {
+        {"goaway", goaway(1, NGHTTP2_NO_ERROR)}, {"refused", rst(3, NGHTTP2_REFUSED_STREAM)},
+        {"reset", rst(3, NGHTTP2_CANCEL)},       {"malformed", headers(3, field("a", "b"), true)},
+        {"broken", data(0, "abc", false)},       {"cut", ""},
+    };
+    for (const auto& [name, bytes] : rows) {
+      SCOPED_TRACE(name);
+      Rig rig;
+      rig.open_with(settings());
+      rig.get();
+      Call& second = rig.get();
+      Call& third = rig.get();
+      rig.turn();
+      // In the same read as what ends the others.
+      rig.feed((served ? response(1, "200", true) : "") + bytes);
+      if (bytes.empty()) rig.cut();
+      ASSERT_TRUE(second.done);
+      EXPECT_NE(second.status(), Status::OK);
+      EXPECT_EQ(second.end.served, served);
+      if (third.done) {
+        EXPECT_EQ(third.end.served, served);
+      } else {
+        EXPECT_EQ(rig.cancel(third).served, served);
+      }
+      Call& late = rig.get();
+      rig.turn();
+      if (late.done) {
+        EXPECT_EQ(late.end.served, served);
+      }
+    }
+  }
+}
+
 // --- no HTTP/2 at all ---------------------------------------------------------------------------
 
 TEST(H2Ends, APeerThatDoesNotSpeakHttp2) {
   const std::string http1 = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
   for (const std::string& said :
        {std::string(), std::string("HT"), http1, std::string("SSH-2.0-OpenSSH_9.2\r\n"),
-        std::string("\x15\x03\x01\x00\x02\x02\x28", 7), std::string(100, '\0'), ping("12345678"),
-        goaway(0, 2), settings_ack(), response(1, "200", true)}) {
+        std::string("\x15\x03\x01\x00\x02\x02\x28", 7), std::string("220 smtp.example\r\n"),
+        std::string("<html>"), std::string("\r\n"), std::string("\n"), std::string("\x01"),
+        // No frame: too long, of no type, with the reserved bit.
+        std::string("\0\x40\x01", 3), frame(NGHTTP2_PING, 0, 0, std::string(16385, 'x')),
+        frame(0x0b, 0, 0, ""), frame(0x0b, 0, 0, "").substr(0, 4), frame(0xff, 0, 0, "abc"),
+        std::string("\0\0\0\x04\0\x80", 6)}) {
     for (const bool reset : {false, true}) {
       SCOPED_TRACE(said);
       Rig rig;
@@ -220,6 +260,67 @@ TEST(H2Ends, APeerThatDoesNotSpeakHttp2) {
       if (said == http1) {
         EXPECT_EQ(rig.calls[0]->end.failure.detail,
                   "it began with \"HTTP/1.1 400 Bad Request\"" + kFrom);
+      }
+    }
+  }
+}
+
+// What is framed as HTTP/2 comes from a peer that may have understood the requests, however wrong
+// the frame is in this place.
+TEST(H2Ends, APeerThatDoesNotBeginWithSettings) {
+  const std::vector<std::pair<const char*, std::string>> rows = {
+      {"settings ack", settings_ack()},
+      {"settings ack, settings", settings_ack() + settings()},
+      {"ping", ping("12345678")},
+      {"ping ack", ping("12345678", true)},
+      {"goaway", goaway(0, NGHTTP2_INADEQUATE_SECURITY)},
+      {"window update", window_update(0, 1000)},
+      {"reset", rst(1, NGHTTP2_REFUSED_STREAM)},
+      {"response", response(1, "200", true)},
+      {"response, whole", response(1, "200", false) + data(1, "ok", true)},
+      {"data", data(1, "abc", true)},
+      {"longest data", data(1, std::string(16384, 'x'), true)},
+      {"priority", frame(NGHTTP2_PRIORITY, 0, 3, "12345")},
+      {"push", frame(NGHTTP2_PUSH_PROMISE, NGHTTP2_FLAG_END_HEADERS, 1, be32(2))},
+      {"continuation", frame(NGHTTP2_CONTINUATION, NGHTTP2_FLAG_END_HEADERS, 1, "")},
+      {"altsvc", frame(0x0a, 0, 0, "ab")},
+      {"zeros", std::string(100, '\0')},
+      {"odd settings", settings("abc")},
+  };
+  for (const auto& [name, all] : rows) {
+    SCOPED_TRACE(name);
+    for (const size_t size : {size_t{1}, size_t{4}, size_t{8}, size_t{9}, all.size()}) {
+      SCOPED_TRACE(size);
+      for (const bool in_bytes : {false, true}) {
+        Rig rig;
+        rig.open();
+        Call& sent = rig.post("body");
+        rig.turn();
+        rig.wire->room = 0;
+        Call& unsent = rig.get();
+        rig.turn();
+        const std::string said = all.substr(0, size);
+        for (size_t at = 0; at < said.size(); at += in_bytes ? 1 : said.size())
+          rig.feed(std::string_view(said).substr(at, in_bytes ? 1 : said.size()));
+        rig.eof();
+        ASSERT_TRUE(sent.done && unsent.done);
+        // nghttp2 looks at a frame when its head is whole.
+        const bool protocol = sent.status() == Status::E_H2_PROTOCOL;
+        EXPECT_TRUE(protocol || (sent.status() == Status::E_HTTP_NO_RESPONSE && size < 9 + 3))
+            << status_name(sent.status());
+        EXPECT_EQ(sent.end.proof, Proof::MaybeProcessed);
+        EXPECT_EQ(sent.end.lease, LeaseEnd::Broken);
+        EXPECT_EQ(unsent.status(), sent.status());
+        EXPECT_EQ(unsent.end.proof, Proof::NeverSent);
+        EXPECT_EQ(unsent.end.lease, LeaseEnd::NotProcessed);
+        for (const Call* call : {&sent, &unsent}) {
+          EXPECT_FALSE(call->end.needs_http1);
+          EXPECT_FALSE(call->end.stale);
+          EXPECT_FALSE(call->end.failure.detail.empty());
+          EXPECT_EQ(call->log.find("head"), std::string::npos);
+        }
+        ASSERT_EQ(rig.watch.deaths.size(), 1U);
+        EXPECT_TRUE(rig.wire->closed);
       }
     }
   }

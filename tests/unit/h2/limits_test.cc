@@ -124,8 +124,15 @@ TEST(H2Limits, TheIdsEnd) {
   rig.turn();
   ASSERT_EQ(rig.watch.drains.size(), 1U);
   EXPECT_EQ(rig.session->capacity().hard, 0U);
-  EXPECT_EQ(beyond.end.proof, Proof::NeverSent);
-  EXPECT_EQ(beyond.end.lease, LeaseEnd::NotProcessed);
+  EXPECT_EQ(rig.watch.drains[0].status, Status::E_H2_REFUSED);
+  Call& late = rig.get();  // granted before the pool heard of it
+  rig.turn();
+  for (const Call* call : {&beyond, &late}) {
+    EXPECT_EQ(call->status(), Status::E_H2_REFUSED);
+    EXPECT_NE(call->end.failure.detail.find("stream ids are used up"), std::string::npos);
+    EXPECT_EQ(call->end.proof, Proof::NeverSent);
+    EXPECT_EQ(call->end.lease, LeaseEnd::NotProcessed);
+  }
   rig.feed(response(Session::kLastStream - 1, "200", true) +
            response(Session::kLastStream + 1, "200", true));
   EXPECT_EQ(before.status(), Status::OK);

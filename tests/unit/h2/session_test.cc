@@ -276,24 +276,38 @@ TEST(H2Session, TheBodyWaitsForContinue) {
   EXPECT_EQ(rig.sent_of(NGHTTP2_DATA), 0U);
   rig.pass(1);
   EXPECT_EQ(rig.sent_of(NGHTTP2_DATA), 1U);
-  // A success that does not want to wait, and goes on.
-  Call& eager = expecting();
-  rig.feed(response(5, "200", false));
-  EXPECT_EQ(rig.sent_of(NGHTTP2_DATA), 1U);
-  rig.feed(data(5, "ok", true));
-  EXPECT_EQ(eager.log, "head sent body done");
-  // A refusal: the body never goes, the stream is given up.
-  Call& refused = expecting();
-  rig.feed(response(7, "417", false));
-  rig.pass(kSecond);
-  EXPECT_EQ(rig.sent_of(NGHTTP2_DATA), 0U);
-  rig.feed(data(7, "no", true));
-  EXPECT_EQ(refused.log, "head body done");
-  EXPECT_EQ(refused.status(), Status::OK);
-  const std::vector<Frame> frames = rig.sent();
-  ASSERT_EQ(frames.size(), 1U);
-  EXPECT_EQ(frames[0].type, NGHTTP2_RST_STREAM);
-  EXPECT_EQ(frames[0].code(), static_cast<uint32_t>(NGHTTP2_NO_ERROR));
+  // A final answer, whatever it says: the body never goes, the stream is given up at its end.
+  int32_t id = 5;
+  for (const char* status : {"200", "204", "302", "401", "417", "500"}) {
+    SCOPED_TRACE(status);
+    Call& answered = expecting();
+    rig.feed(response(id, status, false));
+    rig.pass(kSecond);
+    EXPECT_TRUE(rig.wire->sent.empty());
+    answered.exchange->body_ready();
+    rig.feed(data(id, "", true));
+    EXPECT_EQ(answered.log, "head done");
+    EXPECT_EQ(answered.status(), Status::OK);
+    EXPECT_EQ(answered.end.lease, LeaseEnd::Reusable);
+    EXPECT_EQ(answered.body.taken, 0U);
+    const std::vector<Frame> frames = rig.sent();
+    ASSERT_EQ(frames.size(), 1U);
+    EXPECT_EQ(frames[0].type, NGHTTP2_RST_STREAM);
+    EXPECT_EQ(frames[0].stream, id);
+    EXPECT_EQ(frames[0].code(), static_cast<uint32_t>(NGHTTP2_NO_ERROR));
+    id += 2;
+  }
+  // Cancelled after such an answer, and cut off.
+  Call& cancelled = expecting();
+  rig.feed(response(id, "200", false));
+  rig.cancel(cancelled);
+  rig.turn();
+  EXPECT_EQ(rig.sent_of(NGHTTP2_RST_STREAM), 1U);
+  Call& cut = expecting();
+  rig.feed(response(id + 2, "200", false));
+  rig.cut();
+  EXPECT_EQ(cut.status(), Status::E_HTTP_TRUNCATED);
+  EXPECT_EQ(cut.end.proof, Proof::MaybeProcessed);
 }
 
 TEST(H2Session, TheServerIsToldThatTheBodyWaits) {
