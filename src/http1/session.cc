@@ -132,7 +132,7 @@ void Session::body_ready() {
 
 void Session::send() {
   if (!active() || writer_.sent()) return;
-  if (must_read_first()) return loop_.arm(resume_timer_, loop_.now());
+  if (writer_.untouched() && !may_begin_to_write()) return;
   const uint64_t exchange = exchange_;
   const Result<BodyWriter::Progress> progress = writer_.send(*stream_);
   if (!runs(exchange)) return;
@@ -158,12 +158,33 @@ void Session::send() {
   }
 }
 
+// Looks once more right before the first byte of a request: what came until then does not answer
+// it.
+bool Session::may_begin_to_write() {
+  const io::Peek seen = stream_->peek();
+  if (!served_) return !must_read_first(seen);
+  switch (seen) {
+    case io::Peek::Quiet:
+      return true;
+    case io::Peek::Data:
+      fail_exchange(from_peer({.status = Status::E_UNSOLICITED}));
+      return false;
+    case io::Peek::Eof:
+      transport_ended({.status = Status::E_CONNECTION_CLOSED});
+      return false;
+    case io::Peek::Failed:
+      transport_ended({.status = Status::E_CONNECTION_FAILED});
+      return false;
+  }
+  return false;
+}
+
 // Bytes that wait on a fresh connection are TLS's own (tickets) or nobody's: reading tells which,
 // before a request is written that they would seem to answer.
-bool Session::must_read_first() {
-  if (served_ || !writer_.untouched() || waits_ == kFirstWaits) return false;
-  if (stream_->peek() != io::Peek::Data) return false;
+bool Session::must_read_first(io::Peek seen) {
+  if (seen != io::Peek::Data || waits_ == kFirstWaits) return false;
   ++waits_;
+  loop_.arm(resume_timer_, loop_.now());
   return true;
 }
 
@@ -327,7 +348,8 @@ ExchangeEnd Session::end_of(Failure failure) const {
   return {.failure = std::move(failure),
           .phase = writer_.sent() || !decoder_.untouched() ? Phase::Receive : Phase::Send,
           .proof = writer_.untouched() ? Proof::NeverSent : Proof::MaybeProcessed,
-          .lease = LeaseEnd::Broken};
+          .lease = LeaseEnd::Broken,
+          .served = served_};
 }
 
 void Session::fail_exchange(Failure failure) {

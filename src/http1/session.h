@@ -20,9 +20,11 @@ struct Place {
 };
 
 // Invariants: Idle and Active read (Active unless its consumer is behind); a byte, an end or a
-// failure while Idle ends the session, so that nothing which came unasked meets a later request. An
-// exchange ends once, with on_done or cancel(). A request's bytes leave at the end of the turn that
-// began it or that brought more of its body.
+// failure while Idle ends the session, and one that waits when the first byte of a request is about
+// to be written ends the exchange with that byte unsent. So nothing that came unasked until then
+// meets a later request; what comes after it cannot be told from the answer. An exchange ends once,
+// with on_done or cancel(). A request's bytes leave at the end of the turn that began it or that
+// brought more of its body.
 //
 // Lifecycle. New → Idle → Active → Idle … ; Active → Spent when an exchange leaves a connection
 // that cannot be used again: the lease's end told so, the owner closes it; Dead from each, when the
@@ -86,7 +88,8 @@ class Session final : public session::HttpSession,
   uint64_t sent_bytes() const { return active() ? writer_.accepted() : 0; }
   void send_later();
   void send();
-  bool must_read_first();
+  bool may_begin_to_write();
+  bool must_read_first(io::Peek seen);
   void arm_expect();
   void receive(const Slice& data);
   bool tell(Decoder::Event event, const Slice& data);

@@ -29,6 +29,7 @@ struct Wire {
   bool closed = false;
   bool aborted = false;
   io::Peek peek = io::Peek::Quiet;
+  size_t peeks = 0;
 };
 
 class FakeStream final : public io::Stream {
@@ -52,7 +53,10 @@ class FakeStream final : public io::Stream {
   }
   Result<bool> flush() override { return wire_.flushes; }
   Result<void> shutdown_write() override { return {}; }
-  io::Peek peek() override { return wire_.peek; }
+  io::Peek peek() override {
+    ++wire_.peeks;
+    return wire_.peek;
+  }
   Result<int> lend(bool) override { return fail(Status::E_UNSUPPORTED); }
   io::Peek reclaim() override { return io::Peek::Failed; }
   void idle(bool on) override { wire_.idle = on; }

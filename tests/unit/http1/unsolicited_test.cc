@@ -1,4 +1,4 @@
-// Bytes nobody asked for, in every timing: none of them meets a later request.
+// Bytes nobody asked for, in every timing before a request's first byte: none of them meets it.
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
@@ -132,6 +132,82 @@ TEST(Unsolicited, BetweenTheBeginningAndTheFirstByteSent) {
   }
 }
 
+// There, and not yet read: the pool looked before, the session looks once more.
+TEST(Unsolicited, WaitingWhenTheFirstByteOfALaterRequestIsDue) {
+  struct Row {
+    io::Peek seen;
+    std::string_view end;
+    bool dead;
+  };
+  for (const Row& row :
+       {Row{io::Peek::Data, "E_UNSOLICITED send never-sent broken", false},
+        Row{io::Peek::Eof, "E_HTTP_NO_RESPONSE send never-sent broken stale", true},
+        Row{io::Peek::Failed, "E_HTTP_NO_RESPONSE send never-sent broken stale", true}}) {
+    SCOPED_TRACE(row.end);
+    for (const bool blocked : {false, true}) {
+      Rig rig;
+      rig.begin();
+      rig.data(kOk);
+      rig.request();
+      ASSERT_TRUE(rig.idle());
+      rig.body.bytes = "abc";
+      rig.wire->room = blocked ? 0 : SIZE_MAX;
+      rig.start("POST", true);
+      if (blocked) rig.turn();
+      EXPECT_EQ(rig.handler->log, "");
+      rig.wire->peek = row.seen;
+      if (blocked) {
+        rig.writable(SIZE_MAX);
+      } else {
+        rig.turn();
+      }
+      EXPECT_EQ(rig.handler->log, "done ");
+      EXPECT_EQ(end_text(rig.handler->end), row.end);
+      EXPECT_TRUE(rig.handler->end.served);
+      EXPECT_EQ(rig.body.taken, 0u);
+      EXPECT_EQ(rig.request(), "");
+      EXPECT_EQ(rig.session->peek(), io::Peek::Failed);
+      EXPECT_EQ(rig.pool->log, row.dead ? "dead " : "");
+      // Nobody listens to what waited there.
+      EXPECT_FALSE(rig.data(kPoison));
+    }
+  }
+}
+
+TEST(Unsolicited, IsLookedForUntilTheFirstByteAlone) {
+  Rig rig;
+  rig.begin();
+  rig.data(kOk);
+  rig.request();
+  rig.wire->room = 5;
+  const size_t before = rig.wire->peeks;
+  rig.begin();
+  EXPECT_EQ(rig.wire->peeks, before + 1);
+  // The answer may be there before the whole request is written.
+  rig.wire->peek = io::Peek::Data;
+  rig.writable(SIZE_MAX);
+  EXPECT_EQ(rig.wire->peeks, before + 1);
+  EXPECT_EQ(rig.handler->log, "sent ");
+  rig.data(kOk);
+  EXPECT_EQ(end_text(rig.handler->end), "OK maybe-processed reusable");
+}
+
+TEST(Unsolicited, WhatWaitsMayMeetACancel) {
+  Rig rig;
+  rig.begin();
+  rig.data(kOk);
+  rig.start();
+  rig.wire->peek = io::Peek::Data;
+  const session::ExchangeEnd end = rig.cancel();
+  EXPECT_EQ(end.proof, Proof::NeverSent);
+  rig.turn();
+  EXPECT_EQ(rig.handler->log, "");
+  // The pool finds it at the next lease, reading finds it before.
+  EXPECT_FALSE(rig.idle());
+  EXPECT_TRUE(rig.data(kPoison));
+  EXPECT_EQ(rig.pool->why.status, Status::E_UNSOLICITED);
+}
+
 TEST(Unsolicited, WhenTheNextExchangeBeganInTheLastsEnd) {
   Rig rig;
   rig.start();
@@ -176,7 +252,7 @@ TEST(Unsolicited, TenThousandTimes) {
     // What the pool does: an idle connection that shows anything is not taken.
     if (!rig.idle()) fresh();
     const Carrier& carrier = carriers()[below(carriers().size())];
-    const uint64_t timing = below(6);
+    const uint64_t timing = below(7);
     const std::string poison(kPoison.substr(0, 1 + below(kPoison.size())));
     ++poisonings;
     if (timing == 5) {  // before the first byte of the request
@@ -184,6 +260,17 @@ TEST(Unsolicited, TenThousandTimes) {
       rig.data(poison);
       ASSERT_EQ(end_text(rig.handler->end), "E_UNSOLICITED send never-sent broken");
       rig.turn();
+      continue;
+    }
+    if (timing == 6) {  // then too, and not yet read
+      rig.begin(carrier.method);
+      rig.data(carrier.response);
+      ++answered;
+      rig.start(carrier.method);
+      rig.wire->peek = io::Peek::Data;
+      rig.turn();
+      ASSERT_EQ(end_text(rig.handler->end), "E_UNSOLICITED send never-sent broken");
+      ASSERT_EQ(rig.handler->body, "");
       continue;
     }
     rig.begin(carrier.method);
