@@ -739,7 +739,8 @@ CONPOOL_API conpool_status conpool_request_body_fd(conpool_request* request, int
 /*
  * The body in pieces, written with conpool_body_write once the request is started.
  *
- * size  the length of the whole, or -1 when it is not known
+ * size  the length of the whole, or -1 when it is not known. With a length the body is over when
+ *       so many bytes were written: no piece need say that it is the last
  *
  * Such a request is started only once at a time, and is not sent again after a byte of its body
  * was. Returns CONPOOL_E_WRONG_STATE, CONPOOL_E_INVALID. One at a time.
@@ -757,7 +758,9 @@ CONPOOL_API conpool_status conpool_request_idempotent(conpool_request* request,
 enum {
   CONPOOL_WHOLE = 0, /* one event, FINAL, with the whole response, at most response.max_body */
   CONPOOL_STREAM = 1 /* INTERIM…, HEAD, CHUNK…, TRAILERS, then FINAL, each with what is known of the
-                        response by then. A chunk that is not freed holds the server back */
+                        response by then. A chunk that is not freed holds the server back; while
+                        64 of them are not, small parts are gathered until 64 KiB, one of them is
+                        freed, or the response ends */
 };
 
 /*
@@ -768,7 +771,9 @@ enum {
  * queue    where CONPOOL_EVENT_RESPONSE and the others arrive, or NULL (conpool_op_wait)
  * out_op   the op's id, which conpool_body_write and conpool_op_cancel take
  *
- * The request may be freed at once; a body in memory may not. Returns CONPOOL_E_BAD_FIELD and
+ * total.timeout (60 s unless set) bounds everything to FINAL, the reading of a streamed response
+ * included: long ones need a larger one, or 0. The request may be freed at once; a body in memory
+ * may not. Returns CONPOOL_E_BAD_FIELD and
  * CONPOOL_E_BAD_BODY for parts that contradict each other, CONPOOL_E_OPS_LIMIT, CONPOOL_E_CLOSED,
  * CONPOOL_E_OPTION_SCOPE, CONPOOL_E_OPTION_RANGE, CONPOOL_E_WRONG_STATE (a body in pieces whose op
  * still runs), CONPOOL_E_INVALID, CONPOOL_E_NOMEM; `error` tells more. Any thread; does not block.
@@ -785,7 +790,8 @@ CONPOOL_API conpool_status conpool_request_start(conpool_request* request,
  * in the order of the calls.
  *
  * op    the request's op
- * last  1 with the last piece (which may be empty), else 0
+ * last  1 with the last piece (which may be empty), else 0. Not needed where the length was
+ *       announced; an empty piece may still say it
  *
  * The event is CONPOOL_EVENT_WRITE; value[0]: bytes taken. A piece that the request ends without
  * ends with the request's status, or with CONPOOL_E_CANCELLED when the response was complete

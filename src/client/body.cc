@@ -222,6 +222,8 @@ void PieceFeed::run_write(ops::Op& op) {
   const auto feed = std::static_pointer_cast<PieceFeed>(op.arguments().target);
   if (feed->body_ == nullptr) {
     if (feed->error_ != nullptr) return ops::finish_failed(op, feed->error_);
+    // The end of a body whose announced bytes were all taken: the response was just quicker.
+    if (op.arguments().size == 0 && feed->size_.has_value()) return op.finish(Status::OK, nullptr);
     return op.finish(Status::E_CANCELLED, nullptr);
   }
   feed->body_->add(op, op.arguments().number != 0);
@@ -238,7 +240,8 @@ void PieceFeed::end(ErrorPtr error) {
 
 void PiecesBody::add(ops::Op& op, bool last) {
   const ops::OpArguments& arguments = op.arguments();
-  if (arguments.size == 0 && !last) return op.finish(Status::OK, nullptr);
+  // Without bytes, and the end is known without it.
+  if (arguments.size == 0 && (!last || size_.has_value())) return op.finish(Status::OK, nullptr);
   op.set_task(this);
   pieces_.push_back({&op, arguments.data, arguments.size, last});
   if (op.cancel_requested()) return cancel(op, Status::E_CANCELLED);
@@ -249,10 +252,16 @@ void PiecesBody::add(ops::Op& op, bool last) {
 }
 
 session::BodySource::Piece PiecesBody::peek() {
-  asked_ = pieces_.empty();
-  if (asked_) return {};
+  if (pieces_.empty()) {
+    const bool over = size_.has_value() && taken_ == *size_;
+    asked_ = !over;
+    return {{}, over};
+  }
+  asked_ = false;
   const Pending& front = pieces_.front();
-  return {{front.data + front_taken_, front.size - front_taken_}, front.last};
+  const size_t left = front.size - front_taken_;
+  const bool last = front.last || (size_.has_value() && taken_ + left == *size_);
+  return {{front.data + front_taken_, left}, last};
 }
 
 void PiecesBody::take(size_t size) {

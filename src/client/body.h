@@ -176,7 +176,8 @@ class PieceFeed {
   ErrorPtr error_;
 };
 
-// Pieces in the order of their ops. An op ends when the session has handed all its bytes on.
+// Pieces in the order of their ops. An op ends when the session has handed all its bytes on. A body
+// of an announced size is over with its last byte, whether or not a piece said that it is the last.
 class PiecesBody final : public Body, public ops::Task {
  public:
   PiecesBody(BodyUser& user, std::optional<uint64_t> size) : Body(user), size_(size) {}

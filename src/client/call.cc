@@ -213,13 +213,16 @@ void Call::detached() {
   if (!running()) return;
   connection_ = nullptr;
   timer_.cancel();
-  Phase phase = Phase::Receive;
-  if (exchange_ != nullptr) {
-    const session::ExchangeEnd ended = std::exchange(exchange_, nullptr)->cancel();
+  guarded([&] {
+    session::ExchangeEnd ended;
+    if (exchange_ != nullptr) ended = std::exchange(exchange_, nullptr)->cancel();
     note_proof(ended.proof);
-    phase = ended.phase;
-  }
-  guarded([&] { fail_with(error_of({.status = Status::E_CLOSED}, phase)); });
+    // An exchange that had ended before, untold, knows more than that its connection closed.
+    const Status status = ended.failure.status;
+    if (status == Status::OK || status == Status::E_CANCELLED)
+      ended.failure = {.status = Status::E_CLOSED};
+    if (!send_again(ended)) fail_with(error_of(ended.failure, ended.phase));
+  });
 }
 
 void Call::on_sent() {
@@ -274,16 +277,9 @@ void Call::body_too_long() {
 void Call::on_body(Slice bytes) {
   guarded([&] {
     progressed();
-    const uint64_t before = received_;
     const size_t size = bytes.size();
+    if (delivery_ == Delivery::Stream) return add_part(std::move(bytes));
     received_ += size;
-    if (delivery_ == Delivery::Stream) {
-      if (gate_ == nullptr)
-        gate_ = std::make_shared<ReadGate>(core_, static_cast<ChunkOwner&>(*this));
-      held_ += size;
-      BodyChunk* chunk = BodyChunk::make(std::move(bytes), core_.pinned(), gate_);
-      return op_->post(CONPOOL_EVENT_CHUNK, Status::OK, chunk, before);
-    }
     if (received_ > static_cast<uint64_t>(values->response_max_body)) return body_too_long();
     whole_.add(std::move(bytes));
     exchange_->consumed(size);
@@ -294,6 +290,7 @@ void Call::on_trailers(session::Fields trailers) {
   guarded([&] {
     progressed();
     trailers_ = std::make_shared<const session::Fields>(std::move(trailers));
+    post_gathered();
     if (delivery_ == Delivery::Stream) post_response(CONPOOL_EVENT_TRAILERS, head_);
   });
 }
@@ -324,13 +321,17 @@ void Call::leave_connection(session::LeaseEnd how) {
 bool Call::send_again(const session::ExchangeEnd& ended) {
   if (core_.closed()) return false;
   if (body_ != nullptr && body_->taken() > 0 && !body_->repeatable()) resends_.body_was_taken();
+  // Where HTTP/2 alone is allowed, a server that cannot do it has refused like any other.
+  const auto version = static_cast<HttpChoice>(request_->spec->settings->values().http_version);
+  const bool over_http1 = ended.needs_http1 && version != HttpChoice::H2;
   const Resend reason = resends_.decide({.status = ended.failure.status,
                                          .proof = ended.proof,
                                          .stale = ended.stale,
-                                         .needs_http1 = ended.needs_http1,
+                                         .needs_http1 = over_http1,
+                                         .served = ended.served,
                                          .answered = answered_});
   if (reason == Resend::No) return false;
-  if (ended.needs_http1 && !endpoint_->remember_http1_only()) return false;
+  if (over_http1) (void)endpoint_->remember_http1_only();
   if (reason == Resend::Stale || (reason == Resend::Unsent && uses_ > 1)) {
     endpoint_->drop_idle();
     fresh_only = true;
@@ -391,11 +392,14 @@ void Call::body_failed(const Failure& failure) {
 }
 
 void Call::chunks_freed(size_t bytes) {
-  held_ -= bytes;
-  owed_ += bytes;
-  progressed();
-  let_more_come();
-  if (running()) arm_timer();
+  guarded([&] {
+    held_ -= bytes;
+    owed_ += bytes;
+    progressed();
+    if (gate_->outstanding() < kFewChunks) post_gathered();
+    let_more_come();
+    if (running()) arm_timer();
+  });
 }
 
 // Beyond pool.max_pinned nothing more is asked for until some of it is freed, by whomever.
@@ -413,6 +417,7 @@ void Call::on_unpinned() {
   waits_for_pins_ = false;
   progressed();
   let_more_come();
+  if (running()) arm_timer();
 }
 
 }  // namespace conpool::client

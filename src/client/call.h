@@ -11,6 +11,10 @@
 // the time to the first byte and the stall; it is armed at the earliest and looks again when it
 // fires, so that progress costs no timer.
 //
+// Chunks. Small parts of a streamed body are gathered, so that the number of events and objects
+// follows the bytes and not the server's framing: what is gathered is posted at the end of the turn
+// while the application holds few chunks of this call, else when it frees some, or there is much.
+//
 // Lifecycle: made with its op (any thread) → run on the loop → Waiting → Running → Delivering →
 // Done, with Running → Waiting for each re-send.
 #pragma once
@@ -103,6 +107,12 @@ class Call final : public std::enable_shared_from_this<Call>,
   void body_too_long();
   void let_more_come();
 
+  // --- the parts of a body that is delivered in chunks
+  void add_part(Slice bytes);
+  void post_chunk(Slice bytes);
+  void post_gathered();
+  void post_gathered_later();
+
   // --- the end of a sending
   // Gives the place back.
   void leave_connection(session::LeaseEnd how);
@@ -167,7 +177,9 @@ class Call final : public std::enable_shared_from_this<Call>,
   WholeBody whole_;
   std::shared_ptr<ReadGate> gate_;
   uint64_t received_ = 0;
-  size_t held_ = 0;  // bytes in chunks that the application has not freed
+  std::vector<uint8_t> gathered_;  // the last ones received, not yet in a chunk
+  bool gathered_due_ = false;      // posted at the end of this turn
+  size_t held_ = 0;  // bytes in chunks that the application has not freed, and gathered ones
   size_t owed_ = 0;  // bytes it has freed, which the exchange has not been told yet
   bool waits_for_pins_ = false;
 };

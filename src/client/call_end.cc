@@ -12,9 +12,9 @@ using observe::HistogramId;
 
 namespace {
 
-// A consumer that holds so much stalls the transfer itself: the session has, or will soon have,
-// stopped to read for it.
-constexpr size_t kHeldBack = 64 * 1024;
+// A consumer that holds so much, or half of its stream's window, stalls the transfer itself: the
+// session has, or will soon have, stopped to read for it.
+constexpr int64_t kHeldBack = 64 * 1024;
 
 }  // namespace
 
@@ -32,7 +32,8 @@ Time Call::stall_deadline() const {
   const bool sending = sent_ == kNotYet;
   if (sending && body_ != nullptr && body_->starved()) return kNever;
   if (!sending && head_at_ == kNotYet) return kNever;
-  if (head_at_ != kNotYet && (held_ >= kHeldBack || waits_for_pins_)) return kNever;
+  const auto held_back = static_cast<size_t>(std::min(kHeldBack, values->h2_stream_window / 2));
+  if (head_at_ != kNotYet && (held_ >= held_back || waits_for_pins_)) return kNever;
   return deadline_after(progress_, values->stall_timeout);
 }
 
@@ -101,11 +102,52 @@ void Call::post_response(uint32_t kind, std::shared_ptr<const session::ResponseH
 }
 
 void Call::succeed() {
+  post_gathered();
   ResponseFacts facts = facts_now();
   facts.times.total = core_.loop().now() - started_;
   auto* response = new Response(head_, trailers_, whole_.take(), std::move(facts));
   endpoint_->figures().record(HistogramId::RequestTime, core_.loop().now() - started_);
   end(Status::OK, response, nullptr);
+}
+
+void Call::add_part(Slice bytes) {
+  if (gate_ == nullptr) gate_ = std::make_shared<ReadGate>(core_, static_cast<ChunkOwner&>(*this));
+  held_ += bytes.size();
+  if (bytes.size() >= kSmallPartBytes) {
+    post_gathered();
+    return post_chunk(std::move(bytes));
+  }
+  gathered_.insert(gathered_.end(), bytes.data(), bytes.data() + bytes.size());
+  const bool few = gate_->outstanding() < kFewChunks;
+  if (gathered_.size() >= (few ? kGatheredBytes : kMostGatheredBytes)) return post_gathered();
+  if (few) post_gathered_later();
+}
+
+void Call::post_chunk(Slice bytes) {
+  const uint64_t before = received_;
+  received_ += bytes.size();
+  BodyChunk* chunk = BodyChunk::make(std::move(bytes), core_.pinned(), gate_);
+  op_->post(CONPOOL_EVENT_CHUNK, Status::OK, chunk, before);
+}
+
+void Call::post_gathered() {
+  if (gathered_.empty()) return;
+  Slice bytes = Slice::copy_of(gathered_);
+  gathered_.clear();
+  if (gathered_.capacity() > kSmallPartBytes) gathered_.shrink_to_fit();
+  post_chunk(std::move(bytes));
+}
+
+void Call::post_gathered_later() {
+  if (gathered_due_) return;
+  gathered_due_ = true;
+  core_.loop().defer([weak = weak_from_this()] {
+    const std::shared_ptr<Call> call = weak.lock();
+    if (call == nullptr) return;
+    call->gathered_due_ = false;
+    if (call->state_ == State::Done || call->gate_->outstanding() >= kFewChunks) return;
+    call->guarded([&] { call->post_gathered(); });
+  });
 }
 
 // --- the error -----------------------------------------------------------------------------------
@@ -137,6 +179,7 @@ ErrorPtr Call::error_of(const Failure& cause, Phase phase) const {
 }
 
 void Call::fail_with(ErrorPtr error) {
+  post_gathered();
   auto* object = new ops::ErrorObject(error);
   end(error->cause.status, object, error);
 }

@@ -12,6 +12,7 @@ ReadGate::ReadGate(ops::Port& port, ChunkOwner& owner) : port_(port), owner_(&ow
 }
 
 void ReadGate::freed(size_t bytes) noexcept {
+  outstanding_.fetch_sub(1, std::memory_order_release);
   if (closed_.load(std::memory_order_acquire)) return;
   if (freed_.fetch_add(bytes, std::memory_order_acq_rel) != 0) return;
   mail_.keep = shared_from_this();
@@ -33,7 +34,8 @@ void ReadGate::close() {
 BodyChunk* BodyChunk::make(Slice bytes, const std::shared_ptr<raw::PinnedBytes>& account,
                            const std::shared_ptr<ReadGate>& gate) {
   const size_t size = bytes.size();
-  if (size < kReferencedBytes) bytes = Slice::copy_of(bytes.span());
+  const bool own = bytes.slab()->capacity() == size;
+  if (size < kReferencedBytes && !own) bytes = Slice::copy_of(bytes.span());
   return new BodyChunk(std::move(bytes), size, account, gate);
 }
 

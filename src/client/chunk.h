@@ -10,6 +10,15 @@
 
 namespace conpool::client {
 
+// Parts of a body below this are gathered into larger chunks,
+inline constexpr size_t kSmallPartBytes = 4096;
+// of this size while the application holds fewer of the call's chunks than kFewChunks,
+inline constexpr size_t kGatheredBytes = 16 * 1024;
+inline constexpr size_t kFewChunks = 64;
+// and of this size else: however the server cuts its body, a call's chunks not freed are at most 64
+// and one for each so many bytes of small parts.
+inline constexpr size_t kMostGatheredBytes = 64 * 1024;
+
 // Told on the loop that the application has freed so many bytes.
 class ChunkOwner {
  public:
@@ -27,7 +36,11 @@ class ReadGate : public std::enable_shared_from_this<ReadGate> {
   ReadGate(const ReadGate&) = delete;
   ReadGate& operator=(const ReadGate&) = delete;
 
-  // Any thread.
+  // Loop thread: one more chunk is handed out.
+  void made() { outstanding_.fetch_add(1, std::memory_order_relaxed); }
+  // Chunks that are not freed.
+  size_t outstanding() const { return outstanding_.load(std::memory_order_acquire); }
+  // Any thread: one chunk is freed.
   void freed(size_t bytes) noexcept;
   // Loop thread: nobody is told any more.
   void close();
@@ -42,6 +55,7 @@ class ReadGate : public std::enable_shared_from_this<ReadGate> {
   ops::Port& port_;  // referenced
   ChunkOwner* owner_;
   std::atomic<bool> closed_{false};
+  std::atomic<size_t> outstanding_{0};
   std::atomic<size_t> freed_{0};  // not yet told; above 0 the mail is on its way
   FreedMail mail_;
 };
@@ -55,7 +69,9 @@ class BodyChunk final : public raw::Chunk {
  private:
   BodyChunk(Slice bytes, size_t counted, std::shared_ptr<raw::PinnedBytes> account,
             std::shared_ptr<ReadGate> gate)
-      : raw::Chunk(std::move(bytes), counted, std::move(account)), gate_(std::move(gate)) {}
+      : raw::Chunk(std::move(bytes), counted, std::move(account)), gate_(std::move(gate)) {
+    gate_->made();
+  }
   const std::shared_ptr<ReadGate> gate_;
 };
 

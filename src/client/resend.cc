@@ -44,7 +44,10 @@ Resend Resends::decide(const SendEnd& end) {
     case Proof::NeverSent:
       return count(&unsent_, limits::kUnsentResends) ? Resend::Unsent : Resend::No;
     case Proof::NotProcessed:
+      // Servers that take a few requests per connection and go away get on with them.
+      if (end.status == Status::E_H2_GOAWAY && end.served) return Resend::Goaway;
       if (!count(&refused_, rules_.refused_limit)) return Resend::No;
+      if (end.status == Status::E_H2_PREFACE) return Resend::Preface;
       return end.status == Status::E_H2_GOAWAY ? Resend::Goaway : Resend::Refused;
     case Proof::MaybeProcessed:
       break;

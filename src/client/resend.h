@@ -7,7 +7,9 @@
 //   what is known                                  idempotent           otherwise
 //   nothing of it was handed to the kernel         again                again
 //   the peer demands HTTP/1.1, or speaks no h2     again over HTTP/1.1  again over HTTP/1.1
+//     but HTTP/2 alone is allowed                as not processed     as not processed
 //   the peer said that it did not process it       again                again
+//     and went away after it had served others     again, not counted   again, not counted
 //   a used connection ended without a byte of the  again, on a new      fails
 //   response                                       connection
 //   anything else                                  fails                fails
@@ -30,7 +32,8 @@ struct SendEnd {
   Status status = Status::OK;
   Proof proof = Proof::MaybeProcessed;
   bool stale = false;        // the used connection ended without a byte of the response
-  bool needs_http1 = false;  // must be sent over HTTP/1.1
+  bool needs_http1 = false;  // must be sent over HTTP/1.1, and may be
+  bool served = false;       // the connection has completed exchanges
   bool answered = false;     // a byte of a response came, interim ones included
 };
 

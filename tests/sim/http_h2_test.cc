@@ -128,6 +128,29 @@ TEST(HttpGoaway, ServersThatAlwaysGoAwayEndTheRequestWithItsProof) {
   EXPECT_EQ(fleet.server->seen("x"), 0u);
 }
 
+TEST(HttpGoaway, ServersThatServeOneRequestPerConnectionServeAll) {
+  Fleet fleet(Wire::H2c, {}, {{"h2.max_connections", "1"}});
+  fleet.server->set_script({.goaways = {{.after_requests = 1, .delay = ms(20), .last_id = 1}}});
+  fleet.server->set_answer_chooser([](const HttpRequest& request) {
+    HttpAnswer answer = slow_echo(request);
+    answer.head_delay = request.on_its_connection == 0 ? ms(5) : ms(50);
+    return answer;
+  });
+  const std::vector<conpool_op> ops = fleet.post_many(12);
+  fleet.expect_all_fine(ops);
+  EXPECT_EQ(fleet.server->counts().accepted, 12u);
+  EXPECT_EQ(fleet.reply(ops.back()).sends, 12u);
+}
+
+// What was refused is sent again even where the connection is closed before that was told.
+TEST(HttpGoaway, AClosedConnectionsRefusedRequestsGoElsewhere) {
+  Fleet fleet(Wire::H2c, {.goaways = {{.after_requests = 5, .last_id = 0}}},
+              {{"endpoint.max_draining", "0"}});
+  fleet.server->set_answer_chooser(slow_echo);
+  fleet.expect_all_fine(fleet.post_many(5));
+  EXPECT_EQ(fleet.metric("pool.resends.goaway"), 5);
+}
+
 // --- RST_STREAM ----------------------------------------------------------------------------------
 
 HttpAnswer reset_with(uint32_t code, int64_t at) {
@@ -325,7 +348,16 @@ TEST(HttpFallback, WithPriorKnowledgeThereIsNone) {
         fleet.perform(fleet.site, {.method = "POST", .target = "/echo", .id = "x", .body = "b"});
     EXPECT_LT(reply.status, 0);
     EXPECT_NE(reply.proof, kMaybe) << reply.report;
+    EXPECT_EQ(reply.sends, 4u);  // retry.refused = 3
     EXPECT_EQ(fleet.server->http_counts().http1_connections, 0u);
+  }
+}
+
+TEST(HttpFallback, WithPriorKnowledgeTheNextConnectionMayDoBetter) {
+  for (const H2Opening opening : {H2Opening::DieBeforeSettings, H2Opening::Http1Bytes}) {
+    Fleet fleet(Wire::H2c, {.opening = opening});
+    fleet.expect_all_fine(fleet.post_many(5));
+    EXPECT_EQ(fleet.metric("pool.resends.preface"), 5);
   }
 }
 

@@ -184,6 +184,7 @@ void HttpWorld::take(conpool_event* event) {
   if (letter == 'C') {
     EXPECT_EQ(event->value[0], reply.body.size());
     auto* chunk = static_cast<conpool_chunk*>(event->object);
+    ++reply.chunks;
     reply.body.append(reinterpret_cast<const char*>(conpool_chunk_data(chunk)),
                       conpool_chunk_size(chunk));
     if (hold_chunks) {
@@ -253,6 +254,11 @@ conpool_status HttpWorld::preconnect(conpool_endpoint* endpoint, uint32_t count)
   conpool_op op = 0;
   EXPECT_EQ(conpool_endpoint_preconnect(endpoint, count, nullptr, nullptr, 0, &op), 0);
   return wait(op).status;
+}
+
+void HttpWorld::free_chunk() {
+  conpool_chunk_free(chunks_.front());
+  chunks_.erase(chunks_.begin());
 }
 
 void HttpWorld::free_chunks() {

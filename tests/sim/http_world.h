@@ -61,6 +61,7 @@ struct Reply {
   HttpFields trailers;
   std::vector<int> interims;
   std::string body;
+  uint64_t chunks = 0;
   uint64_t finals = 0;
   Time started = 0;
   Time at = 0;
@@ -110,6 +111,8 @@ class HttpWorld : public SimPool {
   bool hold_chunks = false;
   size_t held_chunks() const { return chunks_.size(); }
   void free_chunks();
+  // The oldest of them.
+  void free_chunk();
 
  private:
   void take(conpool_event* event);

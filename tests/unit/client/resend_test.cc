@@ -27,7 +27,9 @@ Resend expected(const SendEnd& end, const ResendRules& rules) {
     return end.status == Status::E_H2_HTTP_1_1_REQUIRED ? Resend::Http1 : Resend::Preface;
   if (end.proof == Proof::NeverSent) return Resend::Unsent;
   if (end.proof == Proof::NotProcessed) {
+    if (end.status == Status::E_H2_GOAWAY && end.served) return Resend::Goaway;
     if (rules.refused_limit == 0) return Resend::No;
+    if (end.status == Status::E_H2_PREFACE) return Resend::Preface;
     return end.status == Status::E_H2_GOAWAY ? Resend::Goaway : Resend::Refused;
   }
   if (end.stale && rules.idempotent && rules.stale_limit > 0) return Resend::Stale;
@@ -38,12 +40,13 @@ TEST(Resends, FollowTheTableEverywhere) {
   int asked = 0;
   for (const Status status : kAll) {
     for (const Proof proof : {Proof::NeverSent, Proof::NotProcessed, Proof::MaybeProcessed}) {
-      for (int bits = 0; bits < 32; ++bits) {
+      for (int bits = 0; bits < 64; ++bits) {
         for (const uint32_t limit : {0u, 1u}) {
           const SendEnd end{.status = status,
                             .proof = proof,
                             .stale = (bits & 1) != 0,
                             .needs_http1 = (bits & 2) != 0,
+                            .served = (bits & 32) != 0,
                             .answered = (bits & 4) != 0};
           const ResendRules rules{.idempotent = (bits & 8) != 0,
                                   .body_again = (bits & 16) != 0,
@@ -88,6 +91,14 @@ TEST(Resends, EndAtTheirLimits) {
   EXPECT_EQ(count(resends, {.status = Status::E_HTTP_NO_RESPONSE, .stale = true}), 2);
   EXPECT_EQ(count(resends, {.status = Status::E_H2_REFUSED, .proof = Proof::NotProcessed}), 5);
   EXPECT_EQ(count(resends, {.status = Status::E_H2_GOAWAY, .proof = Proof::NotProcessed}), 5);
+  EXPECT_EQ(count(resends, {.status = Status::E_H2_PREFACE, .proof = Proof::NotProcessed}), 5);
+  // Those of a server that gets on are not counted.
+  EXPECT_EQ(
+      count(resends, {.status = Status::E_H2_GOAWAY, .proof = Proof::NotProcessed, .served = true}),
+      1000);
+  EXPECT_EQ(count(resends,
+                  {.status = Status::E_H2_REFUSED, .proof = Proof::NotProcessed, .served = true}),
+            5);
   EXPECT_EQ(count(resends, {.status = Status::E_CONNECTION_RESET, .proof = Proof::NeverSent}),
             static_cast<int>(limits::kUnsentResends));
   EXPECT_EQ(count(resends, {.status = Status::E_H2_HTTP_1_1_REQUIRED,
