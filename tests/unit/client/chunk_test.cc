@@ -60,9 +60,11 @@ TEST_F(Chunks, AreToldTogether) {
   for (const size_t size : {10u, 20u, 5000u})
     chunks.push_back(make(size));
   EXPECT_EQ(account_->held(), 5030);
+  EXPECT_EQ(gate_->outstanding(), 3u);
   for (BodyChunk* chunk : chunks)
     chunk->dispose();
   EXPECT_EQ(port_.posted, 1);
+  EXPECT_EQ(gate_->outstanding(), 0u);
   EXPECT_EQ(account_->held(), 0);
   port_.mail.drain();
   EXPECT_EQ(owner_.freed, 5030u);
