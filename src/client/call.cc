@@ -396,7 +396,7 @@ void Call::chunks_freed(size_t bytes) {
     held_ -= bytes;
     owed_ += bytes;
     progressed();
-    if (gate_->outstanding() < kFewChunks) post_gathered();
+    post_gathered();
     let_more_come();
     if (running()) arm_timer();
   });

@@ -99,10 +99,17 @@ TEST_P(Chunks, OfBothSizesKeepTheirOrder) {
 
 TEST_P(Chunks, ThatWereGatheredComeBeforeAnError) {
   Streamed world(GetParam(), {{"stall.timeout", "1s"}});
-  world.server->set_answer(pattern_answer(1000, 1, 500));
-  const Reply& reply = world.finish(world.start(world.site, {}));
+  HttpAnswer answer = pattern_answer(1000, 1, 500);
+  answer.piece_delay = ms(1);
+  world.server->set_answer(answer);
+  world.hold_chunks = true;
+  const conpool_op op = world.start(world.site, {});
+  world.run_and_take(kSecond);
+  EXPECT_EQ(world.reply(op).body.size(), 64u);
+  const Reply& reply = world.finish(op);
   EXPECT_EQ(status_name(reply.status), "E_STALL_TIMEOUT");
   EXPECT_TRUE(reply.body == origin::pattern(0, 500));
+  world.free_chunks();
 }
 
 // --- who is waited for ---------------------------------------------------------------------------
