@@ -178,7 +178,7 @@ void Session::finish(Exchange& exchange, Failure failure, Proof proof, LeaseEnd 
       good || exchange.sent_at <= output_.accepted() ? Phase::Receive : Phase::Send;
   exchange.end.proof = proof;
   exchange.end.lease = lease;
-  exchange.end.served = completed_;
+  exchange.end.served = completed_ || covers_some_;
   leave(exchange, Exchange::State::Ended);
   tell(Event::Kind::Done, &exchange);
 }
@@ -214,7 +214,7 @@ session::ExchangeEnd Session::exchange_cancelled(Exchange& exchange) {
   exchange.end.phase = exchange.sent_at <= output_.accepted() ? Phase::Receive : Phase::Send;
   exchange.end.proof = proof_of(exchange);
   exchange.end.lease = LeaseEnd::Reusable;
-  exchange.end.served = completed_;
+  exchange.end.served = completed_ || covers_some_;
   const bool known = exchange.state != Exchange::State::Pending;
   leave(exchange, Exchange::State::Gone);
   if (known) reset(exchange.id, NGHTTP2_CANCEL);

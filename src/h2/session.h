@@ -228,7 +228,8 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   uint32_t active_ = 0;               // running
   uint32_t opened_ = 0;               // running and not pending: streams the peer counts
   uint64_t begun_ = 0;
-  bool completed_ = false;  // some exchange has
+  bool completed_ = false;    // some exchange has
+  bool covers_some_ = false;  // GOAWAY came, and promises to process some of them
 
   // The peer.
   uint32_t limit_;

@@ -328,6 +328,7 @@ void Session::settings_acknowledged() {
 
 int Session::goaway_came(int32_t last, uint32_t code, std::string_view text) {
   goaway_came_ = true;
+  covers_some_ = last > 0;
   goaway_code_ = code;
   goaway_text_ = nghttp2_http2_strerror(code);
   if (!text.empty()) goaway_text_ += ", " + in_quotes(text);

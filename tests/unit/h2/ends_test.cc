@@ -111,6 +111,8 @@ TEST(H2Ends, GoawayTable) {
         EXPECT_EQ(call.status(), Status::E_H2_GOAWAY);
         EXPECT_EQ(call.end.failure.h2_error, row.code);
         EXPECT_NE(call.end.failure.detail.find("because"), std::string::npos);
+        // A peer that takes some of them makes progress.
+        EXPECT_EQ(call.end.served, row.last > 0);
         // One that was being answered was processed, whatever GOAWAY says.
         EXPECT_EQ(call.end.proof, mid_body && i == 0 ? Proof::MaybeProcessed : Proof::NotProcessed);
       }
@@ -188,7 +190,7 @@ TEST(H2Ends, AnEndTellsWhetherTheConnectionServed) {
   for (const bool served : {false, true}) {
     SCOPED_TRACE(served);
     const std::vector<std::pair<const char*, std::string>> rows = {
-        {"goaway", goaway(1, NGHTTP2_NO_ERROR)}, {"refused", rst(3, NGHTTP2_REFUSED_STREAM)},
+        {"goaway", goaway(0, NGHTTP2_NO_ERROR)}, {"refused", rst(3, NGHTTP2_REFUSED_STREAM)},
         {"reset", rst(3, NGHTTP2_CANCEL)},       {"malformed", headers(3, field("a", "b"), true)},
         {"broken", data(0, "abc", false)},       {"cut", ""},
     };
