@@ -49,7 +49,8 @@ int main(int argc, char** argv) {
         if (event.status == CONPOOL_OK && event.kind == CONPOOL_EVENT_CONNECTION) {
           conpool_op op = 0;
           auto* c = static_cast<conpool_connection*>(event.object);
-          static const std::string data(100000, 'x');
+          // Borrowed until the loop is parked, which is after destructors of statics may have run.
+          static const std::string& data = *new std::string(100000, 'x');
           conpool_connection_read(c, 0, queue, 0, &op);
           conpool_connection_write(c, data.data(), data.size(), queue, 0, &op);
           event.object = nullptr;
