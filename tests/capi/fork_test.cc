@@ -155,6 +155,10 @@ TEST_P(Forks, TheChildHoldsNoConnectionOpen) {
 }
 
 TEST_P(Forks, TheChildMayMakeItsOwn) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "skipped: the sanitizers of GCC 12 do not let go of their own locks at fork(), "
+                  "so a thread that the child makes may wait for ever";
+#endif
   conpool_connection_release(lease(endpoint_), CONPOOL_REUSABLE);
   const std::string url = server_.url();
   const std::string drive = GetParam();
