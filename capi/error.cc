@@ -44,6 +44,10 @@ int64_t conpool_error_tls_verify(const conpool_error* error) noexcept {
   return error == nullptr ? 0 : error_of(error)->error().cause.tls_verify;
 }
 
+int64_t conpool_error_retry_after(const conpool_error* error) noexcept {
+  return error == nullptr ? -1 : error_of(error)->error().retry_after;
+}
+
 const char* conpool_error_line(const conpool_error* error) noexcept {
   const char* text = "";
   if (error != nullptr) {

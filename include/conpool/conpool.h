@@ -196,6 +196,8 @@ enum {
   CONPOOL_E_OPS_LIMIT = -702,
   CONPOOL_E_ENDPOINTS_LIMIT = -703,
   CONPOOL_E_PINNED_LIMIT = -704,
+  CONPOOL_E_BREAKER_OPEN = -705,
+  CONPOOL_E_POOL_EXHAUSTED = -706,
 
   CONPOOL_E_CANCELLED = -900,
   CONPOOL_E_TIMEOUT = -901,
@@ -359,6 +361,9 @@ CONPOOL_API int32_t conpool_error_os_errno(const conpool_error* error) CONPOOL_N
 CONPOOL_API int64_t conpool_error_h2_code(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* OpenSSL's X509_V_ERR_* code of the cause, or 0. */
 CONPOOL_API int64_t conpool_error_tls_verify(const conpool_error* error) CONPOOL_NOEXCEPT;
+/* Of CONPOOL_E_BREAKER_OPEN: nanoseconds from the failure to the next trial. -1 where there is
+ * none, and for a breaker that is forced open. */
+CONPOOL_API int64_t conpool_error_retry_after(const conpool_error* error) CONPOOL_NOEXCEPT;
 /* One line: "connection refused (ECONNREFUSED), connecting to tcp:127.0.0.1:8088, connecting to
  * localhost:8088". */
 CONPOOL_API const char* conpool_error_line(const conpool_error* error) CONPOOL_NOEXCEPT;
@@ -534,6 +539,21 @@ CONPOOL_API conpool_status conpool_endpoint_new_addresses(conpool_pool* pool, co
                                                           const conpool_config* config,
                                                           conpool_endpoint** out,
                                                           conpool_error** error) CONPOOL_NOEXCEPT;
+
+/*
+ * Forces the endpoint's circuit breaker, for all endpoints of the same key in the pool.
+ *
+ * state   "open": every op is refused with CONPOOL_E_BREAKER_OPEN; "closed": none is, whatever
+ *         fails; "auto": the breaker decides by itself again, beginning closed
+ *
+ * Ops that wait when it is forced open fail, or go on waiting where breaker.wait says so; what has
+ * a connection already runs on. Its state is in conpool_pool_explain and in the figures breaker.*.
+ * Returns CONPOOL_E_INVALID for another state, CONPOOL_E_CLOSED, CONPOOL_E_BUSY while another
+ * thread drives a pool with loop.drive = caller. Any thread; waits for the loop's current turn.
+ * Since 0.1.
+ */
+CONPOOL_API conpool_status conpool_endpoint_force_breaker(conpool_endpoint* endpoint,
+                                                          const char* state) CONPOOL_NOEXCEPT;
 
 /* Its connections stay pooled and close by their own limits. One at a time. */
 CONPOOL_API void conpool_endpoint_free(conpool_endpoint* endpoint) CONPOOL_NOEXCEPT;

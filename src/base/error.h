@@ -33,6 +33,7 @@ struct Error {
   Failure cause;  // the innermost, most telling failure
   Phase phase = Phase::None;
   Proof proof = Proof::NeverSent;
+  Nanos retry_after = -1;  // when a breaker may let it through, from the failure on; -1 = unknown
   // Inside out: "connecting to tcp:…", "connecting to localhost:8088", "after 3 retry attempts".
   std::vector<std::string> context;
   std::vector<Attempt> attempts;  // in the order of their start; limited to kMaxAttempts

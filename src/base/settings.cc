@@ -13,6 +13,7 @@
 #include "base/address.h"
 #include "base/limits.h"
 #include "base/name.h"
+#include "base/status_list.h"
 #include "base/text.h"
 
 namespace conpool {
@@ -58,6 +59,14 @@ constexpr OrderedPair kOrderedPairs[] = {
      &Values::balance_cooldown_max},
     {"connect.retry_delay", "connect.retry_delay_max", &Values::connect_retry_delay,
      &Values::connect_retry_delay_max},
+    {"retry.base", "retry.max_delay", &Values::retry_base, &Values::retry_max_delay},
+    {"breaker.open", "breaker.open_max", &Values::breaker_open, &Values::breaker_open_max},
+    {"breaker.min_calls", "breaker.window_calls", &Values::breaker_min_calls,
+     &Values::breaker_window_calls},
+    {"breaker.trial_successes", "breaker.trial_calls", &Values::breaker_trial_successes,
+     &Values::breaker_trial_calls},
+    {"breaker.trials", "breaker.trial_calls", &Values::breaker_trials,
+     &Values::breaker_trial_calls},
 };
 
 Result<void> validate_order(const Values& values) {
@@ -78,6 +87,51 @@ Result<void> validate_check(const Values& values) {
   return values.check_expect.empty()
              ? fail(Status::E_INVALID, "check.send is set without check.expect; set both or none")
              : fail(Status::E_INVALID, "check.expect is set without check.send; set both or none");
+}
+
+Result<void> validate_sizes(const Values& values) {
+  const int64_t most = values.pool_max == 0
+                           ? values.endpoint_max_connections
+                           : std::min(values.pool_max, values.endpoint_max_connections);
+  if (values.pool_min <= most) return {};
+  return fail(Status::E_OPTION_RANGE,
+              "pool.min (" + std::to_string(values.pool_min) + ") is greater than " +
+                  (most == values.pool_max ? "pool.max (" : "endpoint.max_connections (") +
+                  std::to_string(most) + "); lower the first or raise the second");
+}
+
+// The checks that cannot work are refused here and not at the first failure of every check.
+Result<void> validate_health(const Values& values) {
+  const auto check = static_cast<HealthCheck>(values.health_check);
+  if (check == HealthCheck::Bytes && values.check_send.empty()) {
+    return fail(Status::E_INVALID,
+                "health.check = bytes needs check.send and check.expect; set both");
+  }
+  if (!values.health_path.starts_with('/')) {
+    return fail(Status::E_INVALID, "health.path = " + in_quotes(values.health_path) +
+                                       " does not begin with '/'; write a path");
+  }
+  for (const char c : values.health_path) {
+    if (c > ' ' && c < '\x7f') continue;
+    return fail(Status::E_INVALID, "health.path = " + in_quotes(values.health_path) +
+                                       " holds a space, a control or a byte beyond ASCII; "
+                                       "percent-encode it");
+  }
+  return {};
+}
+
+Result<void> validate_status_lists(const Values& values) {
+  struct Row {
+    std::string_view option;
+    const std::string& list;
+  };
+  for (const Row& row :
+       {Row{"health.status", values.health_status}, Row{"retry.statuses", values.retry_statuses},
+        Row{"breaker.statuses", values.breaker_statuses}}) {
+    if (const Result<void> valid = check_status_list(row.list); !valid)
+      return fail(valid.error().status, std::string(row.option) + ": " + valid.error().detail);
+  }
+  return {};
 }
 
 Result<void> validate_dns_servers(const Values& values) {
@@ -213,6 +267,9 @@ Result<void> validate(const Values& values) {
   if (!values.proxy.empty()) return fail(Status::E_UNSUPPORTED, "proxy is not supported yet");
   Result<void> valid = validate_order(values);
   if (valid) valid = validate_check(values);
+  if (valid) valid = validate_sizes(values);
+  if (valid) valid = validate_health(values);
+  if (valid) valid = validate_status_lists(values);
   if (valid) valid = validate_dns_servers(values);
   if (valid) valid = validate_tls(values);
   return valid;

@@ -66,6 +66,14 @@ struct Values {
 
 // Choices as C++ enums, in the table's order (a unit test compares them).
 enum class LoopDrive : int64_t { Thread, Caller };
+enum class LoopWorld : int64_t { Real, Simulated };
+enum class PoolSizing : int64_t { Demand, Rate };
+enum class WhenExhausted : int64_t { Wait, Fail };
+enum class HealthCheck : int64_t { Auto, Tcp, Bytes, Head, Get, Ping };
+enum class OnCheckout : int64_t { Peek, Probe };
+enum class QueueDiscipline : int64_t { Fifo, Codel };
+enum class RetryJitter : int64_t { Full, Equal, Added };
+enum class BreakerMode : int64_t { On, Off };
 enum class EventsLevel : int64_t { Error, Warning, Info, Debug };
 enum class RaceUntil : int64_t { Tcp, Tls };
 enum class RaceFamily : int64_t { Auto, V6First, V4First, V6Only, V4Only };

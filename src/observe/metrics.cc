@@ -164,6 +164,7 @@ bool is_told(const MetricNode& node, size_t counter) {
   };
   if (info.name.starts_with("http1.")) return used(Counter::Http1Opened);
   if (info.name.starts_with("h2.")) return used(Counter::H2Opened);
+  if (info.name.starts_with("errors.")) return node.values[counter] > 0;
   return true;
 }
 

@@ -1,0 +1,34 @@
+// Codel: whether a line of waiters stands rather than flows (after CoDel, RFC 8289 §4). Pure.
+//
+// A line flows when it empties, or some waiter leaves it within `target` of its arrival, once per
+// `interval`. One that has done neither for a whole interval stands: serving in order then makes
+// everybody late, while newest-first keeps those that still can be on time on time.
+#pragma once
+
+#include "base/time.h"
+
+namespace conpool::policy {
+
+class Codel {
+ public:
+  Codel(Nanos target, Nanos interval) : target_(target), interval_(interval) {}
+
+  // A waiter left the line for a connection after `waited`.
+  void served(Time now, Nanos waited);
+  // Nobody waits.
+  void emptied(Time now);
+  // Somebody waits and was there before; looks at the oldest one's wait.
+  void looked(Time now, Nanos oldest_waited);
+  bool standing() const { return standing_; }
+
+ private:
+  void above(Time now);
+  void below();
+
+  Nanos target_;
+  Nanos interval_;
+  Time above_since_ = kNever;  // since when every wait was above the target
+  bool standing_ = false;
+};
+
+}  // namespace conpool::policy
