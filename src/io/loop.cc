@@ -3,6 +3,8 @@
 
 #include <new>
 
+#include "io/tap.h"
+
 namespace conpool::io {
 namespace {
 
@@ -17,6 +19,16 @@ void guarded(Call&& call) noexcept {
 }
 
 }  // namespace
+
+Result<std::unique_ptr<Stream>> Loop::connect(const SocketAddress& peer,
+                                              const ConnectOptions& options) {
+  return tap_ == nullptr ? start_connect(peer, options) : tap_->connect(peer, options);
+}
+
+std::unique_ptr<DnsExchange> Loop::exchange(DnsQuery query, DnsCallback done) {
+  return tap_ == nullptr ? start_exchange(std::move(query), std::move(done))
+                         : tap_->exchange(std::move(query), std::move(done));
+}
 
 void Loop::finish_turn() {
   guarded([this] { timers_.fire_due(now_); });

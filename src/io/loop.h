@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/callback.h"
@@ -23,6 +24,8 @@ namespace conpool::io {
 struct ConnectOptions {
   Nanos keepalive = 0;     // TCP keepalive idle time; 0 = off
   Nanos user_timeout = 0;  // TCP_USER_TIMEOUT; 0 = the system's
+  // The endpoint it is for, as texts name it; "" = none. Read by the call alone.
+  std::string_view purpose = {};
 };
 
 // Takes over accepted streams. Same rules as StreamHandler.
@@ -76,6 +79,8 @@ struct FileStamp {
   bool operator==(const FileStamp&) const = default;
 };
 
+class Tap;
+
 class Loop {
  public:
   virtual ~Loop() = default;
@@ -110,14 +115,15 @@ class Loop {
   // --- network --------------------------------------------------------------------------------
   // Starts to connect. An instant failure (no route, no descriptor) is returned here; everything
   // later comes through the handler that is set before the turn ends.
-  virtual Result<std::unique_ptr<Stream>> connect(const SocketAddress& peer,
-                                                  const ConnectOptions& options) = 0;
+  Result<std::unique_ptr<Stream>> connect(const SocketAddress& peer, const ConnectOptions& options);
   virtual Result<std::unique_ptr<Listener>> listen(const SocketAddress& address, int backlog,
                                                    ListenHandler* handler) = 0;
   // The source address the system would use towards `peer` (RFC 6724); E_CONNECT_UNREACHABLE
   // without a route.
   virtual Result<SocketAddress> source_address(const SocketAddress& peer) = 0;
-  virtual std::unique_ptr<DnsExchange> exchange(DnsQuery query, DnsCallback done) = 0;
+  std::unique_ptr<DnsExchange> exchange(DnsQuery query, DnsCallback done);
+  // Asked first by the two calls that take something of the network (io/tap.h); null = nobody.
+  void set_tap(Tap* tap) { tap_ = tap; }
 
   // --- the rest of the world ---------------------------------------------------------------------
   virtual std::unique_ptr<Job> start_job(Callback<void()> work, Callback<void()> done) = 0;
@@ -132,6 +138,11 @@ class Loop {
   virtual size_t live_handles() const = 0;
 
  protected:
+  friend class Tap;
+  virtual Result<std::unique_ptr<Stream>> start_connect(const SocketAddress& peer,
+                                                        const ConnectOptions& options) = 0;
+  virtual std::unique_ptr<DnsExchange> start_exchange(DnsQuery query, DnsCallback done) = 0;
+
   // Worlds call these from run_turn, in the order of the turn.
   void set_now(Time now) { now_ = now; }
   void run_wake_handler() {
@@ -142,6 +153,7 @@ class Loop {
   void finish_turn();      // fires due timers, runs deferred calls, frees discarded objects
 
  private:
+  Tap* tap_ = nullptr;
   Time now_ = 0;
   TimerQueue timers_;
   Callback<void()> wake_handler_;

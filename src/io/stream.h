@@ -44,7 +44,8 @@ enum class Peek : uint8_t {
 struct StreamFacts {
   SocketAddress local;
   SocketAddress peer;
-  Nanos rtt = 0;  // TCP_INFO's smoothed round trip
+  Nanos rtt = 0;        // TCP_INFO's smoothed round trip
+  uint64_t tapped = 0;  // what the loop's tap numbered it by; 0 = it made it plain
 };
 
 class Stream : public Discardable {

@@ -76,8 +76,8 @@ class SimLoop final : public Loop {
   void wake() override { woken_.store(true); }
   int fd() override { return -1; }
 
-  Result<std::unique_ptr<Stream>> connect(const SocketAddress& peer,
-                                          const ConnectOptions& options) override;
+  Result<std::unique_ptr<Stream>> start_connect(const SocketAddress& peer,
+                                                const ConnectOptions& options) override;
   Result<std::unique_ptr<Listener>> listen(const SocketAddress& address, int backlog,
                                            ListenHandler* handler) override;
   Result<SocketAddress> source_address(const SocketAddress& peer) override {
@@ -85,7 +85,7 @@ class SimLoop final : public Loop {
     if (!source) source.error().detail = "to " + peer.text();
     return source;
   }
-  std::unique_ptr<DnsExchange> exchange(DnsQuery query, DnsCallback done) override;
+  std::unique_ptr<DnsExchange> start_exchange(DnsQuery query, DnsCallback done) override;
 
   std::unique_ptr<Job> start_job(Callback<void()> work, Callback<void()> done) override;
   SystemLookup system_lookup() override;
@@ -118,8 +118,8 @@ void SimLoop::run_turn(Time until) {
   finish_turn();
 }
 
-Result<std::unique_ptr<Stream>> SimLoop::connect(const SocketAddress& peer,
-                                                 const ConnectOptions& options) {
+Result<std::unique_ptr<Stream>> SimLoop::start_connect(const SocketAddress& peer,
+                                                       const ConnectOptions& options) {
   World& world = *world_;
   auto refuse = [&](int error) {
     world.note(Note::ConnectFailed, static_cast<uint64_t>(error), 0,
@@ -178,7 +178,7 @@ void SimLoop::dns_reply(std::shared_ptr<ExchangeState> state, Time when,
   });
 }
 
-std::unique_ptr<DnsExchange> SimLoop::exchange(DnsQuery query, DnsCallback done) {
+std::unique_ptr<DnsExchange> SimLoop::start_exchange(DnsQuery query, DnsCallback done) {
   auto state = std::make_shared<ExchangeState>();
   state->done = std::move(done);
   auto exchange = std::make_unique<SimExchange>(world_, state);

@@ -207,8 +207,8 @@ uint64_t UvLoop::random_seed() {
   return seed;
 }
 
-Result<std::unique_ptr<Stream>> UvLoop::connect(const SocketAddress& peer,
-                                                const ConnectOptions& options) {
+Result<std::unique_ptr<Stream>> UvLoop::start_connect(const SocketAddress& peer,
+                                                      const ConnectOptions& options) {
   return UvStream::connect(*this, peer, options);
 }
 
@@ -221,7 +221,7 @@ Result<SocketAddress> UvLoop::source_address(const SocketAddress& peer) {
   return source_address_towards(peer);
 }
 
-std::unique_ptr<DnsExchange> UvLoop::exchange(DnsQuery query, DnsCallback done) {
+std::unique_ptr<DnsExchange> UvLoop::start_exchange(DnsQuery query, DnsCallback done) {
   return dns_->start(std::move(query), std::move(done));
 }
 

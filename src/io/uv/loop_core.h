@@ -80,12 +80,12 @@ class UvLoop final : public Loop, private PollOwner {
   void run_turn(Time until) override;
   void wake() override;
   int fd() override;
-  Result<std::unique_ptr<Stream>> connect(const SocketAddress& peer,
-                                          const ConnectOptions& options) override;
+  Result<std::unique_ptr<Stream>> start_connect(const SocketAddress& peer,
+                                                const ConnectOptions& options) override;
   Result<std::unique_ptr<Listener>> listen(const SocketAddress& address, int backlog,
                                            ListenHandler* handler) override;
   Result<SocketAddress> source_address(const SocketAddress& peer) override;
-  std::unique_ptr<DnsExchange> exchange(DnsQuery query, DnsCallback done) override;
+  std::unique_ptr<DnsExchange> start_exchange(DnsQuery query, DnsCallback done) override;
   std::unique_ptr<Job> start_job(Callback<void()> work, Callback<void()> done) override;
   SystemLookup system_lookup() override;
   std::optional<FileStamp> file_stamp(const std::string& path) override;

@@ -91,8 +91,8 @@ class FakeLoop final : public io::Loop {
   void run_turn(Time) override { settle(); }
   void wake() override {}
   int fd() override { return -1; }
-  Result<std::unique_ptr<io::Stream>> connect(const SocketAddress&,
-                                              const io::ConnectOptions&) override {
+  Result<std::unique_ptr<io::Stream>> start_connect(const SocketAddress&,
+                                                    const io::ConnectOptions&) override {
     return fail(Status::E_UNSUPPORTED);
   }
   Result<std::unique_ptr<io::Listener>> listen(const SocketAddress&, int,
@@ -105,7 +105,8 @@ class FakeLoop final : public io::Loop {
     if (found == sources.end()) return fail(Status::E_CONNECT_UNREACHABLE);
     return found->second;
   }
-  std::unique_ptr<io::DnsExchange> exchange(io::DnsQuery query, io::DnsCallback done) override {
+  std::unique_ptr<io::DnsExchange> start_exchange(io::DnsQuery query,
+                                                  io::DnsCallback done) override {
     struct Handle final : io::DnsExchange {
       std::shared_ptr<Exchange> exchange;
       ~Handle() override {

@@ -35,8 +35,8 @@ class FakeLoop final : public io::Loop {
   void run_turn(Time) override { turn(); }
   void wake() override {}
   int fd() override { return -1; }
-  Result<std::unique_ptr<io::Stream>> connect(const SocketAddress&,
-                                              const io::ConnectOptions&) override {
+  Result<std::unique_ptr<io::Stream>> start_connect(const SocketAddress&,
+                                                    const io::ConnectOptions&) override {
     return fail(Status::E_UNSUPPORTED);
   }
   Result<std::unique_ptr<io::Listener>> listen(const SocketAddress&, int,
@@ -46,7 +46,7 @@ class FakeLoop final : public io::Loop {
   Result<SocketAddress> source_address(const SocketAddress&) override {
     return fail(Status::E_UNSUPPORTED);
   }
-  std::unique_ptr<io::DnsExchange> exchange(io::DnsQuery, io::DnsCallback) override {
+  std::unique_ptr<io::DnsExchange> start_exchange(io::DnsQuery, io::DnsCallback) override {
     return nullptr;
   }
   std::unique_ptr<io::Job> start_job(Callback<void()>, Callback<void()>) override {
