@@ -7,13 +7,19 @@
 //               one for each base open time spent closed
 //   generation  counts the states; a call that was admitted in an earlier one changes nothing, so
 //               late results neither lengthen an opening nor spoil a recovery
-//   trial       a call admitted while half-open. It is leased: it comes free by its outcome, when
-//               the call is ignored (cancelled, never sent), or after trial_lease
+//   trial       a call admitted while half-open. It is leased: its place comes free by its outcome,
+//               when the call is ignored (cancelled, never sent), or after trial_lease; an outcome
+//               that comes later still counts, as long as the breaker is half-open for it
 //
 // Rule: it opens when a failure arrives and at least min_calls outcomes are in the window with
 // failure_rate percent of failures or more, or consecutive failures came in a row. No outcome, no
 // opening. Half-open lets `trials` calls through at once; trial_successes good ones close it; it
 // opens again once they can no longer come within trial_calls outcomes. Closing empties the window.
+// Switched off (breaker.mode), it keeps its window and never opens by itself.
+//
+// Numbers that contradict each other: min_calls counts as window_calls at most (else the share of
+// failures would never open it), trial_calls as trial_successes at least (else it would never
+// close), open as open_max at most.
 //
 // Time only moves forward: a `now` before the last one counts as the last one.
 #pragma once
@@ -75,7 +81,8 @@ class Breaker {
   CallPermit admit(Time now);
   // Once for each permit; the permit is empty afterwards.
   void report(CallPermit& permit, CallOutcome outcome, Time now);
-  // Auto begins closed, with an empty window and no openings.
+  // Auto begins closed, with an empty window and no openings. What is in force already changes
+  // nothing.
   void force(Force force, Time now);
 
   State state() const { return state_; }
@@ -86,8 +93,8 @@ class Breaker {
   // Of the present or the last opening.
   Nanos open_time() const { return open_time_; }
   uint64_t generation() const { return generation_; }
-  uint64_t opened() const { return opened_; }  // how often, ever
-  uint64_t closed() const { return closed_; }
+  uint64_t opened() const { return opened_; }  // how often, ever, by the rule: not by force
+  uint64_t closed() const { return closed_; }  // how often by good trials
   uint64_t trials_made() const { return next_trial_ - 1; }
   uint32_t trials_running() const { return static_cast<uint32_t>(trials_.size()); }
 
@@ -108,26 +115,31 @@ class Breaker {
     Time ends;
   };
 
-  void transition(State next, Time now);
-  void open(Time now);
-  void close(Time now);
-  void record(bool failed, Time now);
-  void end_trial(bool failed, Time now);
+  Time advance(Time now);
+  void transition(State next);
+  void open();
+  void close();
+  void empty_window();
+  void record(bool failed);
+  void end_trial(bool failed);
+  void return_lease(uint64_t trial);
   bool tripped() const;
-  void expire(Time now);
-  void decay(Time now);
+  void expire_calls();
+  void expire_leases();
+  void decay();
+  Nanos grown_open_time() const;
 
   const BreakerOptions options_;
   Rng rng_;
   State state_ = State::Closed;
   Force force_ = Force::Auto;
-  Time now_ = 0;
+  Time now_ = 0;  // the latest seen
   uint64_t generation_ = 1;
   std::deque<Call> calls_;
   uint32_t failures_ = 0;     // among calls_
   uint32_t consecutive_ = 0;  // failures in a row
   uint32_t openings_ = 0;     // steps of growth
-  Time decays_at_ = kNever;
+  Time decays_at_ = kNever;   // when the next step falls, while closed
   Time opens_until_ = 0;
   Nanos open_time_ = 0;
   std::vector<Trial> trials_;

@@ -21,7 +21,10 @@ struct RetryDelayOptions {
 RetryDelayOptions retry_delay_options(const Values& values);
 
 // The delay before the retry-th retry, from 1: d = min(base · 2^(retry-1), max) times stretch /
-// 1000; of it by jitter: 0 to d, d/2 to d, or d plus 0 to jitter_max.
+// 1000; of it by jitter: 0 to d, d/2 to d, or d plus 0 to jitter_max. One number r of the generator
+// for each delay. The random part, 0 to w, is r · (w + 1) / 2^64 rounded down, in milliseconds
+// where w is a whole number of them and else in nanoseconds, so that published tables of delays
+// hold to the millisecond; its mean is w/2 either way.
 Nanos request_retry_delay(const RetryDelayOptions& options, uint32_t retry, uint32_t stretch,
                           Rng& rng);
 
@@ -29,12 +32,12 @@ Nanos request_retry_delay(const RetryDelayOptions& options, uint32_t retry, uint
 uint32_t adaptive_stretch(uint32_t failures, uint32_t calls);
 
 // RFC 9110 §10.2.3: seconds, or a date, which is taken relative to the response's own Date, so that
-// clocks need not agree. Nothing for any other text, and for a date without a `date`. A date in the
-// past is 0; a delay beyond `most` is `most`.
+// clocks need not agree. Nothing for any other text, and for a date without a usable `date`. A date
+// in the past is 0; a delay beyond `most` is `most`.
 std::optional<Nanos> parse_retry_after(std::string_view value, std::string_view date, Nanos most);
 
 struct RetryBudgetOptions {
-  int64_t tokens = 100;
+  int64_t tokens = 100;  // at the start, and the most there ever are; 0: no retry
   int64_t cost = 5;
   int64_t timeout_cost = 10;
   int64_t success = 1;
@@ -42,6 +45,8 @@ struct RetryBudgetOptions {
 };
 RetryBudgetOptions retry_budget_options(const Values& values);
 
+// Tokens that all retries of an endpoint share. Retries that fail are at most `success`/`cost` for
+// each request that succeeds at once, and `tokens`/`cost` more; with the defaults a fifth and 20.
 class RetryBudget {
  public:
   explicit RetryBudget(const RetryBudgetOptions& options)

@@ -357,8 +357,8 @@ TEST(BalancerTest, OptionsComeFromSettings) {
   values.balance_policy = static_cast<int64_t>(BalancePolicy::Random);
   const BalancerOptions options = balancer_options(values);
   EXPECT_EQ(options.policy, BalancePolicy::Random);
-  EXPECT_EQ(options.health.cooldown, kSecond);
-  EXPECT_EQ(options.health.cooldown_max, 5 * kMinute);
+  EXPECT_EQ(options.health.cooldown, 250 * kMillisecond);
+  EXPECT_EQ(options.health.cooldown_max, 30 * kSecond);
   EXPECT_EQ(options.probe_every, 64u);
   EXPECT_TRUE(options.adaptive);
 }
