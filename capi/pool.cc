@@ -26,6 +26,29 @@ Result<pool::World> real_world(const Values& values) {
   return world;
 }
 
+namespace {
+
+Result<pool::World> chosen_world(Values& values) {
+  return static_cast<LoopWorld>(values.loop_world) == LoopWorld::Simulated ? simulated_world(values)
+                                                                           : real_world(values);
+}
+
+// Virtual time has no thread to pass on. The default is read as the caller's drive.
+Result<void> settle_drive(const Config& config, Values* values) {
+  if (static_cast<LoopWorld>(values->loop_world) != LoopWorld::Simulated) return {};
+  if (config.entries().contains("loop.drive") &&
+      static_cast<LoopDrive>(values->loop_drive) == LoopDrive::Thread) {
+    return fail(
+        Status::E_INVALID,
+        "loop.drive = thread does not go with loop.world = simulated, whose time passes only "
+        "inside the caller's calls; leave loop.drive out or set it to caller");
+  }
+  values->loop_drive = static_cast<int64_t>(LoopDrive::Caller);
+  return {};
+}
+
+}  // namespace
+
 conpool_status make_pool(const conpool_config* config, const WorldMaker& make_world,
                          conpool_pool** out, conpool_error** error) {
   Values values = default_values();
@@ -34,6 +57,8 @@ conpool_status make_pool(const conpool_config* config, const WorldMaker& make_wo
     if (Result<void> place = config->config.check_scope(Scope::POOL); !place)
       return refuse(error, place.error());
     config->config.apply(&values);
+    if (Result<void> settled = settle_drive(config->config, &values); !settled)
+      return refuse(error, settled.error());
   }
   if (Result<void> valid = validate(values); !valid) return refuse(error, valid.error());
   Result<Values> loaded = load_files(std::move(values));
@@ -55,7 +80,7 @@ conpool_status conpool_pool_new(const conpool_config* config, conpool_pool** out
   return guard([&] {
     if (out == nullptr)
       return refuse(error, {.status = Status::E_INVALID, .detail = "out is NULL"});
-    return make_pool(config, real_world, out, error);
+    return make_pool(config, chosen_world, out, error);
   });
 }
 

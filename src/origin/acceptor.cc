@@ -46,17 +46,20 @@ void Acceptor::kill() {
 }
 
 void Acceptor::on_accepted(std::unique_ptr<io::Stream> stream) {
+  const bool wrapped = static_cast<bool>(factory_);
+  begin(wrapped ? factory_(std::move(stream)) : std::move(stream), !wrapped);
+}
+
+void Acceptor::begin(std::unique_ptr<io::Stream> stream, bool ready) {
   const uint64_t number = counts_.accepted++;
   ++counts_.open;
   counts_.most_open = std::max(counts_.most_open, counts_.open);
-  const bool wrapped = static_cast<bool>(factory_);
-  if (wrapped) stream = factory_(std::move(stream));
   if (stream == nullptr) {
     --counts_.open;
     ++counts_.peer_failed;
     return;
   }
-  std::unique_ptr<Connection> connection = make(number, std::move(stream), !wrapped);
+  std::unique_ptr<Connection> connection = make(number, std::move(stream), ready);
   Connection& started = *connection;
   connections_.emplace(number, std::move(connection));
   started.start();

@@ -59,6 +59,8 @@ class Acceptor : private io::ListenHandler {
 
   // Several addresses may be served by one server. After stop, it may listen again.
   Result<void> listen(const SocketAddress& address);
+  // Serves a stream that somebody else accepted, and can be used; the stream factory is not asked.
+  void adopt(std::unique_ptr<io::Stream> stream) { begin(std::move(stream), true); }
   SocketAddress address(size_t index = 0) const;
   // Refuses new connections; running ones go on.
   void stop_listening();
@@ -81,6 +83,7 @@ class Acceptor : private io::ListenHandler {
 
  private:
   void on_accepted(std::unique_ptr<io::Stream> stream) override;
+  void begin(std::unique_ptr<io::Stream> stream, bool ready);
 
   StreamFactory factory_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;

@@ -61,7 +61,7 @@ std::string pattern(uint64_t offset, size_t size, uint8_t seed) {
   return bytes;
 }
 
-HttpAnswer demo_answer(const HttpRequest& request) {
+std::optional<HttpAnswer> demo_path(const HttpRequest& request) {
   const std::string_view path =
       std::string_view(request.target).substr(0, request.target.find('?'));
   if (path == "/" || path == "*") return text_answer(200, "hello from conpool's demo origin\n");
@@ -89,7 +89,12 @@ HttpAnswer demo_answer(const HttpRequest& request) {
   }
   if (const auto status = number_after(path, "/status/", 599); status && *status >= 200)
     return text_answer(static_cast<uint16_t>(*status), std::to_string(*status) + "\n");
-  return text_answer(404, "no such path\n");
+  return std::nullopt;
+}
+
+HttpAnswer demo_answer(const HttpRequest& request) {
+  std::optional<HttpAnswer> answer = demo_path(request);
+  return answer ? *std::move(answer) : text_answer(404, "no such path\n");
 }
 
 }  // namespace conpool::origin

@@ -200,5 +200,7 @@ using HttpAnswerChooser = std::function<HttpAnswer(const HttpRequest& request)>;
 //   /chunked/N   the same, chunked       /status/NNN  that status
 // and 404 for others.
 HttpAnswer demo_answer(const HttpRequest& request);
+// The same; none for others.
+std::optional<HttpAnswer> demo_path(const HttpRequest& request);
 
 }  // namespace conpool::origin

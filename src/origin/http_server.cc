@@ -34,7 +34,7 @@ void HttpServer::note(const std::shared_ptr<HttpRequest>& request) {
                                               : http_counts_.http2_requests);
   log_.push_back(request);
   if (!request->id.empty() && ++seen_[request->id] > 1) ++http_counts_.repeated;
-  if (log_.size() > kLogEntries) {
+  if (log_.size() > log_limit_) {
     seen_.erase(log_.front()->id);
     log_.pop_front();
   }

@@ -31,6 +31,9 @@ class HttpServer final : public Acceptor {
   void set_answer(HttpAnswer answer);
   void set_answer_chooser(HttpAnswerChooser chooser) { answers_ = std::move(chooser); }
 
+  // How many requests log() holds at most.
+  void set_log_limit(size_t entries) { log_limit_ = entries; }
+
   const HttpCounts& http_counts() const { return http_counts_; }
   // In the order in which their heads came.
   const std::deque<std::shared_ptr<HttpRequest>>& log() const { return log_; }
@@ -56,6 +59,7 @@ class HttpServer final : public Acceptor {
   HttpScriptChooser scripts_;
   HttpAnswerChooser answers_;
   HttpCounts http_counts_;
+  size_t log_limit_ = kLogEntries;
   std::deque<std::shared_ptr<HttpRequest>> log_;
   std::unordered_map<std::string, uint64_t> seen_;
 };

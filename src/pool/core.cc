@@ -51,6 +51,7 @@ Core::Core(World world, SettingsPtr settings)
       ring_(static_cast<size_t>(settings_->values().events_capacity),
             static_cast<observe::EventLevel>(settings_->values().events_level)),
       loop_(std::move(world.loop)),
+      neighbours_(std::move(world.neighbours)),
       rng_(settings_->values().pool_seed != 0 ? static_cast<uint64_t>(settings_->values().pool_seed)
                                               : loop_->random_seed()) {
   const Values& values = settings_->values();
@@ -144,7 +145,9 @@ int Core::fd() noexcept {
   fd_asked_.store(true);
   if (pending_events_.load() > 0) loop_wake();
   const std::lock_guard<std::mutex> lock(wake_mutex_);
-  return loop_ == nullptr ? static_cast<int>(Status::E_CLOSED) : loop_->fd();
+  if (loop_ == nullptr) return static_cast<int>(Status::E_CLOSED);
+  // Virtual time passes inside the calls alone: there is nothing to poll for.
+  return simulated_ ? static_cast<int>(Status::E_UNSUPPORTED) : loop_->fd();
 }
 
 void Core::add_pending(int delta) noexcept {
@@ -390,6 +393,7 @@ void Core::shut_down() {
   endpoints_.clear();
   resolver_.reset();
   application_.reset();
+  neighbours_.reset();
   while (loop_->live_handles() > 0)
     loop_->run_turn(loop_->now() + kMillisecond);
   loop_->run_turn(loop_->now());

@@ -35,6 +35,8 @@ struct World {
   std::unique_ptr<io::Loop> loop;
   std::shared_ptr<tls::Library> library;
   bool simulated = false;  // has no thread of its own
+  // What else lives on the loop: simulated servers. Goes before the loop, after the pool's own.
+  std::shared_ptr<void> neighbours = nullptr;
 };
 
 class Core final : public ops::Port, public ops::Drive {
@@ -141,6 +143,7 @@ class Core final : public ops::Port, public ops::Drive {
 
   // --- loop thread
   std::unique_ptr<io::Loop> loop_;
+  std::shared_ptr<void> neighbours_;
   Rng rng_;
   observe::Metrics figures_{observe::MetricScope::POOL};
   std::unique_ptr<resolver::Resolver> resolver_;

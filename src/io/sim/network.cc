@@ -40,6 +40,10 @@ void SimNetwork::dns(const SocketAddress& server, SimDnsHandler handler) {
   world_->dns_handlers[server] = std::move(handler);
 }
 
+void SimNetwork::dns_anywhere(SimDnsHandler handler) {
+  world_->dns_anywhere = std::move(handler);
+}
+
 void SimNetwork::system_lookup(SimLookupHandler handler) {
   world_->lookup = std::move(handler);
 }
@@ -103,6 +107,7 @@ Time SimNetwork::next_event() const {
 }
 
 void SimNetwork::run(Loop& loop, Time until) {
+  if (until == kNever && world_->next_due() == kNever) return;
   do {
     loop.run_turn(until);
   } while (until == kNever ? world_->next_due() != kNever

@@ -73,7 +73,10 @@ class SimLoop final : public Loop {
 
   uint64_t random_seed() override { return world_->choice(~0ULL, 0, seeds_++); }
   void run_turn(Time until) override;
-  void wake() override { woken_.store(true); }
+  void wake() override {
+    woken_.store(true);
+    woken_.notify_one();
+  }
   int fd() override { return -1; }
 
   Result<std::unique_ptr<Stream>> start_connect(const SocketAddress& peer,
@@ -107,6 +110,8 @@ class SimLoop final : public Loop {
 };
 
 void SimLoop::run_turn(Time until) {
+  // Nothing will ever happen of itself: as in the real world, only another thread can end this.
+  if (until == kNever && world_->next_due() == kNever) woken_.wait(false);
   Time next = std::min(until, world_->next_due());
   if (next != kNever && next > now()) {
     world_->set_now(next);
@@ -154,7 +159,7 @@ Result<std::unique_ptr<Listener>> SimLoop::listen(const SocketAddress& address, 
   SocketAddress bound = address;
   if (address.family() == Family::Unix) {
     world_->used_paths.insert(address.path());
-  } else if (address.port() == 0) {
+  } else if (address.port() == 0 && address.family() != Family::None) {
     bound = address.with_port(world_->ephemeral_port());
   }
   if (world_->listeners.contains(bound)) {
@@ -193,12 +198,14 @@ std::unique_ptr<DnsExchange> SimLoop::start_exchange(DnsQuery query, DnsCallback
         fail_errno(Status::E_DNS_UNREACHABLE, error, query.server.text()));
   };
   const auto found = world_->dns_handlers.find(query.server);
+  const SimDnsHandler& handler =
+      found == world_->dns_handlers.end() ? world_->dns_anywhere : found->second;
   if (unreachable) {
     dns_reply(state, now() + host.error_after, refused(source ? host.error : ENETUNREACH));
-  } else if (found == world_->dns_handlers.end() || host.syn == SimSyn::Refuse) {
+  } else if (!handler || host.syn == SimSyn::Refuse) {
     if (host.syn != SimSyn::Drop) dns_reply(state, now() + 2 * host.latency, refused(ECONNREFUSED));
   } else if (host.syn != SimSyn::Drop && !host.vanished) {
-    for (SimDnsReply& reply : found->second(query, now())) {
+    for (SimDnsReply& reply : handler(query, now())) {
       const Time when = deadline_after(now(), reply.delay);
       if (reply.kind == SimDnsReply::Kind::Drop || when >= deadline) continue;
       if (reply.kind == SimDnsReply::Kind::Refused) dns_reply(state, when, refused(ECONNREFUSED));

@@ -13,6 +13,8 @@
 //   std::unique_ptr<Loop> loop = make_sim_loop(network, seed);
 //   network.run(*loop, 2 * kSecond);
 //   for (const SimSynRecord& syn : network.syns()) …
+//
+// A listener on the empty address takes every connection to a place where nobody else listens.
 #pragma once
 
 #include <memory>
@@ -176,6 +178,8 @@ class SimNetwork {
   void shuffle_ready(bool on);
 
   void dns(const SocketAddress& server, SimDnsHandler handler);
+  // For servers without a handler of their own.
+  void dns_anywhere(SimDnsHandler handler);
   void system_lookup(SimLookupHandler handler);
   void job_delay(Nanos delay);  // of start_job; 1 ms unless set
   // Replaces the file as a rename would: new inode. Without content: removes it.

@@ -216,6 +216,7 @@ SimListener* find_listener(World& world, const SocketAddress& address) {
   } else if (found == world.listeners.end() && address.family() == Family::V6) {
     found = world.listeners.find(SocketAddress::v6({}, address.port()));
   }
+  if (found == world.listeners.end()) found = world.listeners.find(SocketAddress());
   return found == world.listeners.end() ? nullptr : found->second;
 }
 

@@ -73,7 +73,8 @@ class SimListener final : public Listener {
   std::shared_ptr<Shared> shared_;  // for accepts on their way that outlive the listener
 };
 
-// The listener for this destination: its own address, or the family's wildcard on this port.
+// The listener for this destination: its own address, the family's wildcard on this port, or the
+// one that listens everywhere.
 SimListener* find_listener(World& world, const SocketAddress& address);
 
 class SimSocketImpl final : public SimSocket {
