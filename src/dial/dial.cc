@@ -42,6 +42,7 @@ class Dial::Running final : public SocketBudget::Claim,
     io::ConnectOptions options;
     options.keepalive = dial_.options_.values.tcp_keepalive;
     options.user_timeout = dial_.options_.values.tcp_user_timeout;
+    options.purpose = dial_.target_.text;
     Result<std::unique_ptr<io::Stream>> stream = dial_.environment_.loop.connect(address_, options);
     if (!stream) return conpool::fail(std::move(stream.error()));
     stream_ = std::move(*stream);

@@ -22,7 +22,9 @@ Connection::Connection(Endpoint& endpoint, uint64_t id, dial::Established establ
   facts->endpoint = endpoint.spec().name;
   facts->address = address_.text();
   facts->protocol = protocol_;
-  facts->local = session_->facts().local;
+  const io::StreamFacts stream = session_->facts();
+  facts->local = stream.local;
+  facts->tapped = stream.tapped;
   facts->opened = endpoint.now();
   facts->rtt = established.rtt;
   facts->timing = established.timing;

@@ -29,7 +29,9 @@ constexpr size_t kLeastSweep = 256;               // endpoints from which unused
 Result<Core*> Core::make(World world, SettingsPtr settings) {
   if (const Result<void> good = resolver::Resolver::check(settings->values()); !good)
     return fail(Failure(good.error()));
-  Core* core = new Core(std::move(world), std::move(settings));
+  Result<fault::Plan> plan = fault::Plan::parse(settings->values().fault_plan);
+  if (!plan) return fail(std::move(plan.error()));
+  Core* core = new Core(std::move(world), std::move(settings), std::move(*plan));
   if (!core->caller_) {
     Result<std::unique_ptr<io::LoopThread>> thread = io::LoopThread::start(*core->loop_);
     if (!thread) {
@@ -42,7 +44,7 @@ Result<Core*> Core::make(World world, SettingsPtr settings) {
   return core;
 }
 
-Core::Core(World world, SettingsPtr settings)
+Core::Core(World world, SettingsPtr settings, fault::Plan plan)
     : settings_(std::move(settings)),
       caller_(world.simulated ||
               static_cast<LoopDrive>(settings_->values().loop_drive) == LoopDrive::Caller),
@@ -57,6 +59,12 @@ Core::Core(World world, SettingsPtr settings)
   const Values& values = settings_->values();
   created_at_ = loop_->now();
   virtual_now_ = created_at_;
+  if (!plan.rules.empty()) {
+    const uint64_t seed = values.fault_seed != 0  ? static_cast<uint64_t>(values.fault_seed)
+                          : values.pool_seed != 0 ? static_cast<uint64_t>(values.pool_seed)
+                                                  : loop_->random_seed();
+    faults_ = std::make_unique<fault::Injector>(std::move(plan), seed, *loop_, events(), figures_);
+  }
   resolver_ = std::make_unique<resolver::Resolver>(*loop_, values);
   address_order_ = std::make_unique<resolver::AddressOrder>(
       *loop_, static_cast<PolicyTable>(values.dns_policy_table));
@@ -400,6 +408,7 @@ void Core::shut_down() {
   contexts_.reset();
   dial_environment_.reset();
   pinned_.reset();
+  faults_.reset();
   if (thread_ == nullptr && library_ != nullptr) library_->thread_stop();
   {
     const std::lock_guard<std::mutex> lock(wake_mutex_);

@@ -16,6 +16,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "fault/injector.h"
 #include "io/uv/loop_thread.h"
 #include "observe/counters.h"
 #include "observe/events.h"
@@ -88,6 +89,8 @@ class Core final : public ops::Port, public ops::Drive {
   const std::shared_ptr<raw::PinnedBytes>& pinned() { return pinned_; }
   Result<std::shared_ptr<tls::Context>> tls_context(const Settings& settings);
   uint64_t next_connection_id() { return next_connection_++; }
+  uint64_t next_request() { return next_request_++; }
+  fault::Injector* faults() { return faults_.get(); }  // null without fault.plan
   // The endpoint of the spec's key; made at the first use.
   Result<Endpoint*> endpoint(const std::shared_ptr<const EndpointSpec>& spec);
   // At the limit the longest-idle connection of another endpoint makes room, if somebody waits.
@@ -109,7 +112,7 @@ class Core final : public ops::Port, public ops::Drive {
   Status call_between_turns(Callback<void()>& function);
   struct Waiting;  // a call() on its way
 
-  Core(World world, SettingsPtr settings);
+  Core(World world, SettingsPtr settings, fault::Plan plan);
   ~Core();
   void drain_after_end() noexcept;
   void loop_wake() noexcept;
@@ -146,6 +149,7 @@ class Core final : public ops::Port, public ops::Drive {
   std::shared_ptr<void> neighbours_;
   Rng rng_;
   observe::Metrics figures_{observe::MetricScope::POOL};
+  std::unique_ptr<fault::Injector> faults_;  // before whatever connects
   std::unique_ptr<resolver::Resolver> resolver_;
   std::unique_ptr<resolver::AddressOrder> address_order_;
   std::unique_ptr<ApplicationResolver> application_;
@@ -158,6 +162,7 @@ class Core final : public ops::Port, public ops::Drive {
   std::vector<std::unique_ptr<PendingClose>> closes_;
   uint64_t next_endpoint_ = 1;
   uint64_t next_connection_ = 1;
+  uint64_t next_request_ = 1;
   int64_t permits_used_ = 0;
   std::deque<uint64_t> wanting_;  // endpoints that were refused a permit, in the order of asking
   size_t sweep_at_ = 256;         // endpoints at which unused ones are forgotten

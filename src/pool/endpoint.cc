@@ -190,6 +190,7 @@ void Endpoint::run_actions() {
 void Endpoint::wait(Waiter& waiter) {
   const Values& v = *waiter.values;
   const Time start = now();
+  if (waiter.ordinal == 0) waiter.ordinal = core_.next_request();
   waiter.queue_deadline = deadline_after(start, v.queue_timeout);
   waiter.dial_deadline = deadline_after(start, v.dial_timeout);
   for (int64_t i = 0; i < v.connect_retries; ++i) {
@@ -246,7 +247,23 @@ void Endpoint::grant(Waiter& waiter, Connection& connection) {
                   .first = static_cast<int64_t>(waiter.use),
                   .second = waited});
   }
+  ++waiter.leases_got;
+  inject_faults(waiter, connection);
   waiter.granted(connection, waiter.use > 1);
+}
+
+void Endpoint::inject_faults(const Waiter& waiter, const Connection& connection) {
+  fault::Injector* faults = core_.faults();
+  if (faults == nullptr) return;
+  faults->before_send({.endpoint = spec_->target.text,
+                       .peer = connection.address(),
+                       .stream = connection.facts()->tapped,
+                       .request = waiter.ordinal,
+                       .attempt = waiter.leases_got,
+                       .alone = connection.leases <= 1,
+                       .endpoint_id = id_,
+                       .connection_id = connection.id(),
+                       .op = waiter.op_id});
 }
 
 ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {

@@ -121,6 +121,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void forget_old_network();
   void run_actions();
   void grant(Waiter& waiter, Connection& connection);
+  void inject_faults(const Waiter& waiter, const Connection& connection);
   void start_dial(uint64_t id, Waiter* sponsor);
   void fail_waiter(Waiter& waiter, Status status, uint64_t dial);
   void enter_line(Waiter& waiter, bool again);

@@ -15,6 +15,7 @@ struct ConnectionFacts {
   std::string endpoint;
   std::string address;  // as conpool_connection_address tells it
   dial::Protocol protocol = dial::Protocol::Raw;
+  uint64_t tapped = 0;  // StreamFacts::tapped
   SocketAddress local;
   Time opened = 0;
   Nanos rtt = 0;

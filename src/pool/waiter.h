@@ -31,6 +31,9 @@ class Waiter : public WaiterRecord, public ListNode<HolderTag> {
 
   // Its op, for events; 0 without one.
   uint64_t op_id = 0;
+  // Which one of the pool it is, from 1 on in the order of asking, and how many leases it got.
+  uint64_t ordinal = 0;
+  uint32_t leases_got = 0;
   // The values of its own: timeouts, retries. Set before wait().
   std::shared_ptr<const Values> values;
 
