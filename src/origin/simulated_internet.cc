@@ -57,6 +57,7 @@ Result<std::unique_ptr<SimulatedInternet>> SimulatedInternet::make(uint64_t seed
                                         kUnixTime - kYear, kUnixTime + kYear);
   if (!authority) return fail(std::move(authority).error());
   internet->authority_ = std::move(*authority);
+  internet->network_.refuse_lending();
   internet->network_.host("*").latency = kLatency;
   internet->network_.dns_anywhere(
       [](const io::DnsQuery& query, Time) { return dns_answer(query); });

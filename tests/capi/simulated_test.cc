@@ -123,6 +123,10 @@ TEST(Simulated, RawConnectionsGetTheirBytesBack) {
       EXPECT_EQ(write_all(c, text)->status, CONPOOL_OK);
       EXPECT_EQ(read_exactly(c, text.size()), text) << url;
     }
+    int fd = -1;
+    conpool_chunk* early = nullptr;
+    EXPECT_EQ(conpool_connection_lend(c, 1, &fd, &early), CONPOOL_E_UNSUPPORTED);
+    EXPECT_EQ(fd, -1);
     conpool_connection_release(c, CONPOOL_REUSABLE);
   }
 }

@@ -62,6 +62,10 @@ void SimNetwork::remove_file(const std::string& path) {
   world_->files.erase(path);
 }
 
+void SimNetwork::refuse_lending() {
+  world_->lending = false;
+}
+
 SimSocket* SimNetwork::lent(int fd) {
   const auto found = world_->lent.find(fd);
   return found == world_->lent.end() ? nullptr : found->second.get();

@@ -185,6 +185,8 @@ class SimNetwork {
   // Replaces the file as a rename would: new inode. Without content: removes it.
   void file(const std::string& path, std::string content);
   void remove_file(const std::string& path);
+  // Streams refuse to be lent: their numbers would mean another file to the process.
+  void refuse_lending();
   SimSocket* lent(int fd);  // nullptr when this descriptor is not lent
 
   // --- what happened ----------------------------------------------------------------------------

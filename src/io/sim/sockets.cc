@@ -96,6 +96,8 @@ Peek SimStream::peek() {
 }
 
 Result<int> SimStream::lend(bool) {
+  if (!world_->lending)
+    return fail(Status::E_UNSUPPORTED, "a connection of the simulated world has no descriptor");
   if (closed_ || lent_ || end().state != End::State::Open) {
     return fail(Status::E_WRONG_STATE, "only an open stream can be lent");
   }

@@ -126,6 +126,7 @@ class World {
   std::set<std::string> used_paths;  // of unix sockets that were listened on
   std::map<SocketAddress, SimDnsHandler> dns_handlers;
   SimDnsHandler dns_anywhere;
+  bool lending = true;
   SimLookupHandler lookup;
   Nanos lookup_delay = 0;  // of the lookups made by the job that runs now
   Nanos job_delay = kMillisecond;
