@@ -1,4 +1,4 @@
-// Health of one address: weights, cooldowns and probes.
+// Health of one address: weights, cooldowns, ejections and probes.
 #include "policy/address_health.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ uint32_t weight_of(Blame blame) {
     case Blame::Failed:
       return 2;
     case Blame::Silent:
-      return 4;
+      return 8;
   }
   return 0;
 }
@@ -33,9 +33,11 @@ uint32_t weight_of(Blame blame) {
     case State::Suspect:
       return to == State::Healthy || to == State::Cooling;
     case State::Cooling:
-      return to == State::Probing || to == State::Healthy;
+      return to == State::Probing || to == State::Healthy || to == State::Ejected;
+    case State::Ejected:
+      return to == State::Probing || to == State::Healthy || to == State::Cooling;
     case State::Probing:
-      return to == State::Healthy || to == State::Cooling;
+      return to == State::Healthy || to == State::Cooling || to == State::Ejected;
   }
   return false;
 }
@@ -81,6 +83,12 @@ Blame blame_of(const Failure& failure) {
   }
 }
 
+Blame blame_of_check(const Failure& failure) {
+  if (failure.status == Status::E_TIMEOUT) return Blame::Failed;
+  if (status_class(static_cast<int32_t>(failure.status)) == StatusClass::HTTP) return Blame::Failed;
+  return blame_of(failure);
+}
+
 void AddressHealth::probe_started() {
   transition(State::Probing);
 }
@@ -88,7 +96,7 @@ void AddressHealth::probe_started() {
 void AddressHealth::probe_abandoned(Time now) {
   if (state_ != State::Probing) return;
   cooling_until_ = now;
-  transition(State::Cooling);
+  transition(ejected_ ? State::Ejected : State::Cooling);
 }
 
 void AddressHealth::slow() {
@@ -109,6 +117,8 @@ void AddressHealth::connected(Time now) {
 
 void AddressHealth::succeeded() {
   weight_ = 0;
+  failures_ = 0;
+  ejected_ = false;
   if (state_ != State::Healthy) transition(State::Healthy);
 }
 
@@ -116,15 +126,40 @@ void AddressHealth::failed(Time now, Time started, Blame blame, const HealthOpti
                            Rng& rng) {
   if (blame == Blame::None) return;
   last_connect_ = kNever;  // whatever it proved before, it is no longer so
-  if (started < last_blamed_ || (state_ == State::Cooling && now < cooling_until_)) return;
+  const bool cools = state_ == State::Cooling || state_ == State::Ejected;
+  if (started < last_blamed_ || (cools && now < cooling_until_)) return;
   last_blamed_ = now;
   weight_ = std::min(kMaxWeight, weight_ + weight_of(blame));
-  const uint32_t failures = weight_ / 2;
-  if (failures == 0) return;  // one soft failure tells too little to go last
-  const Nanos cooldown = doubled(options.cooldown, options.cooldown_max, failures);
-  const Nanos spread = cooldown / 5;
-  cooling_until_ = deadline_after(now, cooldown + rng.between(-spread, spread));
-  if (state_ != State::Cooling) transition(State::Cooling);
+  if (blame != Blame::Soft && failures_ < UINT32_MAX) ++failures_;
+  const uint32_t steps = std::max(weight_ / 2, checks_failed_);
+  if (steps == 0) return;  // one soft failure tells too little to go last
+  cooling_until_ =
+      deadline_after(now, reconnect_delay(options.cooldown, options.cooldown_max, steps, rng));
+  const State to = ejected_ ? State::Ejected : State::Cooling;
+  if (state_ != to) transition(to);
+}
+
+void AddressHealth::check_passed(Time now) {
+  checks_failed_ = 0;
+  last_connect_ = now;
+  succeeded();
+}
+
+void AddressHealth::check_failed(Time now, Blame blame, const HealthOptions& options, Rng& rng) {
+  if (blame == Blame::None) return;
+  const bool cools = state_ == State::Cooling || state_ == State::Ejected;
+  if (!(cools && now < cooling_until_) && checks_failed_ < kMaxWeight) ++checks_failed_;
+  failed(now, now, blame, options, rng);
+}
+
+void AddressHealth::eject() {
+  ejected_ = true;
+  transition(State::Ejected);
+}
+
+void AddressHealth::readmit() {
+  ejected_ = false;
+  if (state_ == State::Ejected) transition(State::Cooling);
 }
 
 void AddressHealth::flush() {

@@ -1,16 +1,35 @@
-// AddressHealth: what earlier dials teach about one (address, port) of an endpoint.
+// AddressHealth: what earlier dials and checks teach about one (address, port) of an endpoint.
+//
+// One table of numbers:
+//
+//   what happened                        steps of the backoff   towards ejection
+//   soft: lost a race within its own     1/2                    0
+//     known round trips
+//   failed: answered no (refused, reset, 1                      1
+//     unreachable, handshake broken), or
+//     an active check
+//   silent: nobody answered              4                      1
+//   certificate refused, cancelled, no   0                      0
+//     descriptor or memory of ours
+//
+//   step   1      2      3      4       5       6       7       8       11      12 and more
+//   delay  250ms  400ms  640ms  1.024s  1.638s  2.621s  4.194s  6.711s  27.49s  30s
+//
+// Silence costs each race that meets it a whole attempt delay while a refusal costs milliseconds;
+// so an address that is silent is tried after 1 s, 6.7 s and then every 30 s.
 //
 // Vocabulary
-//   weight    failures in a row, in halves: a soft failure is 1, an answered one (refused, reset,
-//             unreachable) 2, a silent one (nobody answered) 4, because silence costs each race
-//             that meets it a whole attempt delay while a refusal costs milliseconds
-//   cooldown  base · 2^(f-1) of f = weight / 2 whole failures, at most max, ±20 %: the time for
-//   which the
-//             address goes last. Below one whole failure there is none
+//   weight    steps in a row, in halves
+//   cooldown  the reconnect backoff: base · 1.6^(step-1), at most max, ±20 %, never below
+//             kLeastReconnect: the time for which the address goes last. Below one step there is
+//             none
+//   ejected   after eject_after failures in a row (or failed checks in a row, which successful
+//             connects between them do not take back): left out of the orders until the cooldown
+//             ends, if the balancer has room for one more ejection
 //   probe     the one dial that tries the address again after its cooldown
 //   proof     a TCP connect that succeeded within the last kProofLife
 //
-// It never refuses an address: the balancer orders by it.
+// It never refuses an address: the balancer orders by it, and decides who may be ejected.
 #pragma once
 
 #include "base/result.h"
@@ -47,10 +66,13 @@ enum class Blame : uint8_t {
 // What a failed attempt says about its address. A certificate is a verdict on a name, not an
 // outage.
 Blame blame_of(const Failure& failure);
+// The same of an active check: what came after the connect, and its own deadline, count too.
+Blame blame_of_check(const Failure& failure);
 
 struct HealthOptions {
-  Nanos cooldown = kSecond;
-  Nanos cooldown_max = 5 * kMinute;
+  Nanos cooldown = 250 * kMillisecond;
+  Nanos cooldown_max = 30 * kSecond;
+  uint32_t eject_after = 3;  // 0: never
 };
 
 class AddressHealth {
@@ -59,21 +81,36 @@ class AddressHealth {
     Healthy,  // in its normal place
     Suspect,  // an attempt is unanswered for longer than its delay: goes last until it ends
     Cooling,  // failed: goes last until the cooldown ends and a dial probes it
-    Probing,  // one dial probes it; all others still find it last
+    Ejected,  // failed again and again: not in the orders until the cooldown ends
+    Probing,  // one dial probes it; all others still find it last, or not at all when ejected
   };
   static constexpr Nanos kProofLife = 250 * kMillisecond;
   static constexpr uint32_t kMaxWeight = 128;
 
   State state() const { return state_; }
   uint32_t weight() const { return weight_; }
+  // In a row, by connects or by checks.
+  uint32_t failures() const { return failures_ > checks_failed_ ? failures_ : checks_failed_; }
   Time cooling_until() const { return cooling_until_; }
   // Cooled down and not being probed yet.
-  bool wants_probe(Time now) const { return state_ == State::Cooling && now >= cooling_until_; }
+  bool wants_probe(Time now) const {
+    return (state_ == State::Cooling || state_ == State::Ejected) && now >= cooling_until_;
+  }
+  // Takes one of the places for ejected addresses: Ejected, or probed after that.
+  bool ejected() const { return ejected_; }
+  // Not for the orders of others than its prober.
+  bool left_out(Time now) const {
+    return ejected_ && (state_ == State::Probing || now < cooling_until_);
+  }
+  bool may_be_ejected(const HealthOptions& options) const {
+    return state_ == State::Cooling && options.eject_after != 0 &&
+           failures() >= options.eject_after;
+  }
   bool proven(Time now) const {
     return last_connect_ != kNever && now - last_connect_ < kProofLife;
   }
 
-  void probe_started();            // Cooling → Probing
+  void probe_started();            // Cooling, Ejected → Probing
   void probe_abandoned(Time now);  // the probe ended and told nothing: the next dial probes
   void slow();                     // an attempt outlived its delay
   void slow_ended();               // that attempt ended without blame
@@ -83,13 +120,20 @@ class AddressHealth {
   // attempts that began before the last counted failure, and those met while the address cools
   // anyway.
   void failed(Time now, Time started, Blame blame, const HealthOptions& options, Rng& rng);
-  void flush();  // the network changed
+  void check_passed(Time now);  // as good as a connect: Healthy
+  void check_failed(Time now, Blame blame, const HealthOptions& options, Rng& rng);
+  void eject();    // Cooling → Ejected
+  void readmit();  // ends an ejection early, not its cooldown
+  void flush();    // the network changed
 
  private:
   void transition(State to);
 
   State state_ = State::Healthy;
   uint32_t weight_ = 0;
+  uint32_t failures_ = 0;       // of connects, in a row
+  uint32_t checks_failed_ = 0;  // in a row
+  bool ejected_ = false;
   uint32_t slow_ = 0;  // running attempts that are slow
   Time cooling_until_ = 0;
   Time last_blamed_ = -1;

@@ -42,6 +42,8 @@ BalancerOptions balancer_options(const Values& values) {
   options.policy = static_cast<BalancePolicy>(values.balance_policy);
   options.health.cooldown = values.balance_cooldown;
   options.health.cooldown_max = values.balance_cooldown_max;
+  options.health.eject_after = static_cast<uint32_t>(values.balance_eject_after);
+  options.eject_most = static_cast<uint32_t>(values.balance_eject_most);
   options.probe_every = static_cast<uint32_t>(values.balance_probe_every);
   options.adaptive = values.race_adaptive != 0;
   options.delay_min = values.race_delay_min;
@@ -69,6 +71,7 @@ void Balancer::set_addresses(Time, std::span<const SortedAddress> sorted) {
     Record& record = records_.at(address);
     if (!record.present) record.left_at = ++leavings_;
   }
+  readmit_excess();
   forget_excess();
   ++generation_;
 }
@@ -102,31 +105,86 @@ Balancer::Record* Balancer::find(const SocketAddress& address) {
   return const_cast<Record*>(static_cast<const Balancer*>(this)->find(address));
 }
 
-size_t Balancer::class_size(uint32_t class_index) const {
-  return static_cast<size_t>(std::count_if(
-      present_.begin(), present_.end(),
-      [&](const SocketAddress& address) { return find(address)->class_index == class_index; }));
+// --- ejection ------------------------------------------------------------------------------------
+
+size_t Balancer::most_ejected() const {
+  if (present_.empty()) return 0;
+  return std::min(present_.size() - 1, present_.size() * options_.eject_most / 100);
+}
+
+size_t Balancer::places_taken() const {
+  return static_cast<size_t>(
+      std::count_if(present_.begin(), present_.end(),
+                    [&](const SocketAddress& address) { return find(address)->health.ejected(); }));
+}
+
+void Balancer::eject_if_due(Record& record) {
+  if (!record.present || !record.health.may_be_ejected(options_.health)) return;
+  if (places_taken() < most_ejected()) record.health.eject();
+}
+
+// Fewer addresses, fewer places: those that would come back first do so now.
+void Balancer::readmit_excess() {
+  for (size_t taken = places_taken(); taken > most_ejected(); --taken) {
+    Record* first = nullptr;
+    for (const SocketAddress& address : present_) {
+      Record* record = find(address);
+      if (!record->health.ejected()) continue;
+      if (first == nullptr || record->health.cooling_until() < first->health.cooling_until()) {
+        first = record;
+      }
+    }
+    first->health.readmit();
+  }
 }
 
 // --- orders --------------------------------------------------------------------------------------
 
-std::vector<Balancer::Rank> Balancer::ranked(Time now) {
+// The present addresses without those that are left out, in RFC 6724 order.
+std::vector<Balancer::Rank> Balancer::usable(Time now, const Dial* running) {
   std::vector<Rank> ranks;
   ranks.reserve(present_.size());
+  const Record* first = nullptr;  // the first to have cooled down
+  bool hope = false;              // some address may work
+  for (const SocketAddress& address : present_) {
+    const Record* record = find(address);
+    const AddressHealth& health = record->health;
+    hope |= health.state() == AddressHealth::State::Healthy ||
+            health.state() == AddressHealth::State::Suspect;
+    if (first == nullptr || health.cooling_until() < first->health.cooling_until()) first = record;
+  }
   for (const SocketAddress& address : present_) {
     Rank rank;
     rank.address = &address;
     rank.record = find(address);
     rank.class_index = rank.record->class_index;
-    ranks.push_back(rank);
+    const bool prober = running != nullptr && running->probe && running->first == rank.record;
+    const bool last_hope = !hope && rank.record == first;
+    if (!rank.record->health.left_out(now) || prober || last_hope) ranks.push_back(rank);
   }
-  if (options_.policy == BalancePolicy::Rfc6724) return ranks;
+  return ranks;
+}
+
+std::vector<Balancer::Rank> Balancer::ranked(Time now, const Dial* running) {
+  std::vector<Rank> ranks = usable(now, running);
+  if (options_.policy == BalancePolicy::Rfc6724) {
+    for (Rank& rank : ranks) {
+      rank.probe = rank.record->health.ejected() && rank.record->health.wants_probe(now);
+    }
+    return ranks;
+  }
   classify(now, ranks);
   choose_probe(now, ranks);
   measure(now, ranks);
   std::sort(ranks.begin(), ranks.end(),
             [](const Rank& a, const Rank& b) { return a.key() < b.key(); });
   return ranks;
+}
+
+size_t Balancer::class_size(const std::vector<Rank>& ranks, uint32_t class_index) {
+  return static_cast<size_t>(std::count_if(ranks.begin(), ranks.end(), [&](const Rank& rank) {
+    return rank.record->class_index == class_index;
+  }));
 }
 
 void Balancer::classify(Time now, std::vector<Rank>& ranks) {
@@ -143,6 +201,7 @@ void Balancer::classify(Time now, std::vector<Rank>& ranks) {
         rank.tier = Rank::Tier::Suspect;
         break;
       case AddressHealth::State::Cooling:
+      case AddressHealth::State::Ejected:
       case AddressHealth::State::Probing:
         rank.tier = Rank::Tier::Cooling;
         break;
@@ -194,7 +253,7 @@ void Balancer::measure(Time now, std::vector<Rank>& ranks) {
         break;
       }
       case BalancePolicy::RoundRobin: {
-        const uint64_t size = class_size(record.class_index);
+        const uint64_t size = class_size(ranks, record.class_index);
         rank.turn = (positions[record.class_index]++ + size - turn_ % size) % size;
         break;
       }
@@ -227,7 +286,7 @@ Time Balancer::outside_band_at(const Record& record, Nanos best) {
 bool Balancer::must_wait(Time now, const std::vector<Rank>& ranks, Time* retry_at) const {
   if (options_.policy != BalancePolicy::LeastConnections) return false;
   const Record& head = *ranks.front().record;
-  if (class_size(head.class_index) < 2 || head.health.proven(now)) return false;
+  if (class_size(ranks, head.class_index) < 2 || head.health.proven(now)) return false;
   if (head.first_choices < kUnprovenDials) return false;
   *retry_at = kNever;
   const Nanos best = best_of_class(head.class_index, &head);
@@ -268,7 +327,7 @@ Balancer::Begin Balancer::begin_dial(Time now, std::vector<Choice>* order) {
   if (present_.empty()) {
     if (dials_.size() >= kScoutDials) return begin;
   } else {
-    ranks = ranked(now);
+    ranks = ranked(now, nullptr);
     if (must_wait(now, ranks, &begin.retry_at)) return begin;
   }
   begin.retry_at = kNever;
@@ -286,7 +345,7 @@ void Balancer::order(Time now, DialToken token, std::vector<Choice>* order) {
   Dial* running = dial(token);
   if (running == nullptr || present_.empty()) return;
   if (!running->attempted) drop_first(now, *running);
-  const std::vector<Rank> ranks = ranked(now);
+  const std::vector<Rank> ranks = ranked(now, running);
   if (!running->attempted) take_first(*running, ranks);
   write_order(ranks, order);
 }
@@ -392,6 +451,7 @@ void Balancer::end_attempt(Time now, Dial& dial, const SocketAddress& address, B
     }
     ++record.failures;
     record.health.failed(now, open->started, blame, options_.health, rng_);
+    eject_if_due(record);
     if (address.family() == Family::V6) dial.v6_blamed = true;
   }
   dial.attempts.erase(open);
@@ -429,6 +489,23 @@ void Balancer::count_family(Time now, const Dial& dial, const SocketAddress& win
   }
 }
 
+void Balancer::check_passed(Time now, const SocketAddress& address) {
+  Record* record = find(address);
+  if (record == nullptr) return;
+  record->health.check_passed(now);
+  ++generation_;
+}
+
+void Balancer::check_failed(Time now, const SocketAddress& address, const Failure& failure) {
+  Record* record = find(address);
+  const Blame blame = blame_of_check(failure);
+  if (record == nullptr || blame == Blame::None) return;
+  ++record->failures;
+  record->health.check_failed(now, blame, options_.health, rng_);
+  eject_if_due(*record);
+  ++generation_;
+}
+
 void Balancer::connection_closed(const SocketAddress& address) {
   Record* record = find(address);
   assert(record != nullptr && record->open > 0);
@@ -460,28 +537,42 @@ AddressHealth::State Balancer::health(const SocketAddress& address) const {
   return found == records_.end() ? AddressHealth::State::Healthy : found->second.health.state();
 }
 
+size_t Balancer::ejected() const {
+  return static_cast<size_t>(
+      std::count_if(present_.begin(), present_.end(), [&](const SocketAddress& address) {
+        return find(address)->health.state() == AddressHealth::State::Ejected;
+      }));
+}
+
+Balancer::View Balancer::view(const SocketAddress& address) const {
+  const Record* record = find(address);
+  return record == nullptr ? View{.address = address} : view_of(address, *record);
+}
+
+Balancer::View Balancer::view_of(const SocketAddress& address, const Record& record) {
+  View view;
+  view.address = address;
+  view.state = record.health.state();
+  view.present = record.present;
+  view.open = record.open;
+  view.first_choices = record.first_choices;
+  view.weight = record.health.weight();
+  view.failed_in_row = record.health.failures();
+  view.cooling_until = record.health.cooling_until();
+  view.srtt = record.rtt.smoothed();
+  view.rtt_samples = record.rtt.samples();
+  view.attempts = record.attempts;
+  view.connects = record.connects;
+  view.failures = record.failures;
+  return view;
+}
+
 std::vector<Balancer::View> Balancer::views() const {
   std::vector<View> views;
-  const auto add = [&](const SocketAddress& address, const Record& record) {
-    View view;
-    view.address = address;
-    view.state = record.health.state();
-    view.present = record.present;
-    view.open = record.open;
-    view.first_choices = record.first_choices;
-    view.weight = record.health.weight();
-    view.cooling_until = record.health.cooling_until();
-    view.srtt = record.rtt.smoothed();
-    view.rtt_samples = record.rtt.samples();
-    view.attempts = record.attempts;
-    view.connects = record.connects;
-    view.failures = record.failures;
-    views.push_back(std::move(view));
-  };
   for (const SocketAddress& address : present_)
-    add(address, *find(address));
+    views.push_back(view_of(address, *find(address)));
   for (const auto& [address, record] : records_) {
-    if (!record.present) add(address, record);
+    if (!record.present) views.push_back(view_of(address, record));
   }
   return views;
 }

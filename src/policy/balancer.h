@@ -10,6 +10,11 @@
 //                 exceptions: suspect and cooling addresses go behind every class (rule 1: avoid
 //                 what is known to be unreachable), and IPv6 as a family goes behind IPv4 for a
 //                 minute after it lost kFamilyLosses races in a row to it
+//   ejected       an address that failed eject_after times in a row is not in the orders until its
+//                 cooldown ends: then it is probed like a cooling one. At most eject_most percent
+//                 of the present addresses are, and never all: the one address of an endpoint never
+//                 is. With no other that may work, the order holds whichever cooldown ends first
+//                 all the same
 //   band          an address slower than max(2 · best, best + 20 ms) goes after the faster ones of
 //   its
 //                 class. Every probe_every-th order leaves it out, so that old measurements cannot
@@ -53,6 +58,7 @@ namespace conpool::policy {
 struct BalancerOptions {
   BalancePolicy policy = BalancePolicy::LeastConnections;
   HealthOptions health;
+  uint32_t eject_most = 50;   // percent of the present addresses
   uint32_t probe_every = 64;  // 0 = never
   bool adaptive = true;       // give measured attempt delays
   Nanos delay_min = 100 * kMillisecond;
@@ -121,6 +127,12 @@ class Balancer {
   // Ends the dial. The winner, if any, is counted as an open connection from here on.
   void end_dial(Time now, DialToken token, const SocketAddress* winner);
 
+  // An active check of the address ended. Passed, it ends an ejection or cooldown at once; failed,
+  // it counts as a failed attempt that nothing but a passed check takes back. Unknown addresses are
+  // ignored.
+  void check_passed(Time now, const SocketAddress& address);
+  void check_failed(Time now, const SocketAddress& address, const Failure& failure);
+
   // A connection that end_dial counted is gone.
   void connection_closed(const SocketAddress& address);
   // Forgets health, round trips and proofs (RFC 8305 §4: histories belong to one network).
@@ -140,6 +152,7 @@ class Balancer {
     uint32_t open = 0;
     uint32_t first_choices = 0;
     uint32_t weight = 0;
+    uint32_t failed_in_row = 0;  // connects or checks
     Time cooling_until = 0;
     Nanos srtt = 0;
     uint32_t rtt_samples = 0;
@@ -148,6 +161,9 @@ class Balancer {
     uint64_t failures = 0;  // with blame
   };
   std::vector<View> views() const;  // present ones first, in RFC 6724 order
+  View view(const SocketAddress& address) const;
+  // Present addresses in the state Ejected.
+  size_t ejected() const;
   uint32_t load(const SocketAddress& address) const;
   // Healthy for an address that is not known.
   AddressHealth::State health(const SocketAddress& address) const;
@@ -182,17 +198,23 @@ class Balancer {
     std::vector<OpenAttempt> attempts;
   };
   struct Rank;  // the sort key of one address in one order
+  static size_t class_size(const std::vector<Rank>& ranks, uint32_t class_index);
 
   Record* find(const SocketAddress& address);
   const Record* find(const SocketAddress& address) const;
   Dial* dial(DialToken token);
   OpenAttempt* attempt(DialToken token, const SocketAddress& address);
-  std::vector<Rank> ranked(Time now);
+  std::vector<Rank> ranked(Time now, const Dial* running);
+  std::vector<Rank> usable(Time now, const Dial* running);
   void classify(Time now, std::vector<Rank>& ranks);
   void choose_probe(Time now, std::vector<Rank>& ranks);
   void measure(Time now, std::vector<Rank>& ranks);
   bool must_wait(Time now, const std::vector<Rank>& ranks, Time* retry_at) const;
-  size_t class_size(uint32_t class_index) const;
+  static View view_of(const SocketAddress& address, const Record& record);
+  size_t most_ejected() const;
+  size_t places_taken() const;
+  void eject_if_due(Record& record);
+  void readmit_excess();
   // When the unanswered time alone puts the address outside its sisters' band.
   static Time outside_band_at(const Record& record, Nanos best);
   Nanos best_of_class(uint32_t class_index, const Record* except) const;

@@ -89,6 +89,8 @@ std::string_view health_name(policy::AddressHealth::State state) {
       return "suspect";
     case policy::AddressHealth::State::Cooling:
       return "cooling";
+    case policy::AddressHealth::State::Ejected:
+      return "ejected";
     case policy::AddressHealth::State::Probing:
       return "probing";
   }
@@ -146,6 +148,7 @@ observe::MetricNode Endpoint::figures_node() {
     cooling += view.state == policy::AddressHealth::State::Cooling ? 1 : 0;
   }
   figures_.set(Counter::AddressesCooling, cooling);
+  figures_.set(Counter::AddressesEjected, static_cast<int64_t>(balancer_.ejected()));
 
   observe::MetricNode node(
       figures_, spec_->name + (values().partition.empty() ? "" : " " + values().partition));
@@ -270,6 +273,9 @@ std::string Endpoint::explain() {
     if (view.srtt > 0) text += ", round trip " + duration_text(view.srtt);
     if (view.state == policy::AddressHealth::State::Cooling && view.cooling_until > now()) {
       text += ", goes last for " + duration_text(view.cooling_until - now());
+    }
+    if (view.state == policy::AddressHealth::State::Ejected && view.cooling_until > now()) {
+      text += ", not tried for " + duration_text(view.cooling_until - now());
     }
     text += "\n";
   }

@@ -359,6 +359,8 @@ TEST(BalancerTest, OptionsComeFromSettings) {
   EXPECT_EQ(options.policy, BalancePolicy::Random);
   EXPECT_EQ(options.health.cooldown, 250 * kMillisecond);
   EXPECT_EQ(options.health.cooldown_max, 30 * kSecond);
+  EXPECT_EQ(options.health.eject_after, 3u);
+  EXPECT_EQ(options.eject_most, 50u);
   EXPECT_EQ(options.probe_every, 64u);
   EXPECT_TRUE(options.adaptive);
 }

@@ -48,6 +48,37 @@ TEST(Backoff, TheSameSeedDrawsTheSameDelays) {
   }
 }
 
+TEST(Backoff, ReconnectsGrowByEightFifths) {
+  const Nanos kDelays[] = {250'000'000,   400'000'000,   640'000'000,   1'024'000'000,
+                           1'638'400'000, 2'621'440'000, 4'194'304'000, 6'710'886'400};
+  for (uint32_t step = 1; step <= 8; ++step)
+    EXPECT_EQ(grown(ms(250), 30 * kSecond, step), kDelays[step - 1]);
+  EXPECT_EQ(grown(ms(250), 30 * kSecond, 11), 27'487'790'694);
+  EXPECT_EQ(grown(ms(250), 30 * kSecond, 12), 30 * kSecond);
+  EXPECT_EQ(grown(ms(250), 30 * kSecond, UINT32_MAX), 30 * kSecond);
+  EXPECT_EQ(grown(ms(250), 30 * kSecond, 0), ms(250));
+  EXPECT_EQ(grown(ms(500), ms(100), 1), ms(100));
+  EXPECT_EQ(grown(1, kNever, 1000), 1);  // 8/5 of one is one
+  EXPECT_EQ(grown(5, kNever, 1000), kNever);
+  EXPECT_EQ(grown(kNever, kNever, 7), kNever);
+}
+
+TEST(Backoff, ReconnectsAreSpreadByAFifthAndNeverFormAHotLoop) {
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    Rng rng(seed);
+    for (uint32_t step = 1; step <= 20; ++step) {
+      const Nanos plain = grown(ms(250), 30 * kSecond, step);
+      const Nanos delay = reconnect_delay(ms(250), 30 * kSecond, step, rng);
+      ASSERT_GE(delay, plain - plain / 5);
+      ASSERT_LE(delay, plain + plain / 5);
+    }
+    ASSERT_EQ(reconnect_delay(0, 0, 1, rng), kLeastReconnect);
+    ASSERT_EQ(reconnect_delay(0, kHour, 1000, rng), kLeastReconnect);
+    ASSERT_EQ(reconnect_delay(1, 5, 9, rng), kLeastReconnect);
+    ASSERT_GE(reconnect_delay(kNever, kNever, 3, rng), kNever / 10 * 7);
+  }
+}
+
 TEST(RoundTrips, FollowRfc6298) {
   RoundTrips rtt;
   rtt.add(ms(100));
@@ -109,11 +140,11 @@ struct Health {
   }
 };
 
-TEST(AddressHealthTest, TheCooldownDoublesWithEachFailureOfAProbe) {
+TEST(AddressHealthTest, TheCooldownGrowsWithEachFailureOfAProbe) {
   Health h;
   Time now = 0;
-  Nanos expected = kSecond;
-  for (int i = 0; i < 12; ++i) {
+  for (uint32_t step = 1; step <= 16; ++step) {
+    const Nanos expected = grown(h.options.cooldown, h.options.cooldown_max, step);
     const Nanos cooldown = h.fail(now, Blame::Failed);
     ASSERT_EQ(h.health.state(), State::Cooling);
     ASSERT_GE(cooldown, expected - expected / 5);
@@ -124,7 +155,6 @@ TEST(AddressHealthTest, TheCooldownDoublesWithEachFailureOfAProbe) {
     h.health.probe_started();
     ASSERT_EQ(h.health.state(), State::Probing);
     ASSERT_FALSE(h.health.wants_probe(now));
-    expected = std::min(expected * 2, h.options.cooldown_max);
   }
 }
 
@@ -138,15 +168,20 @@ TEST(AddressHealthTest, TheJitterSpreadsTheProbes) {
     least = std::min(least, cooldown);
     most = std::max(most, cooldown);
   }
-  EXPECT_LT(least, ms(810));
-  EXPECT_GT(most, ms(1190));
+  EXPECT_LT(least, ms(203));
+  EXPECT_GT(most, ms(297));
 }
 
-TEST(AddressHealthTest, SilenceWeighsTwice) {
+TEST(AddressHealthTest, SilenceWeighsFourTimesInTheBackoffAndOnceInTheRow) {
   Health h;
   const Nanos cooldown = h.fail(0, Blame::Silent);
-  EXPECT_GE(cooldown, ms(1600));
-  EXPECT_LE(cooldown, ms(2400));
+  EXPECT_GE(cooldown, ms(1024) / 5 * 4);
+  EXPECT_LE(cooldown, ms(1024) / 5 * 6);
+  EXPECT_EQ(h.health.failures(), 1u);
+  const Nanos second = h.fail(10 * kSecond, Blame::Silent);
+  EXPECT_GE(second, 6'710'886'400 / 5 * 4);
+  EXPECT_LE(second, 6'710'886'400 / 5 * 6);
+  EXPECT_EQ(h.health.failures(), 2u);
 }
 
 TEST(AddressHealthTest, ASoftFailureWeighsHalf) {
@@ -163,7 +198,8 @@ TEST(AddressHealthTest, SuccessResets) {
   h.health.succeeded();
   EXPECT_EQ(h.health.state(), State::Healthy);
   EXPECT_EQ(h.health.weight(), 0u);
-  EXPECT_LE(h.fail(ms(1), Blame::Failed), ms(1200));
+  EXPECT_LE(h.fail(ms(1), Blame::Failed), ms(300));
+  EXPECT_EQ(h.health.failures(), 1u);
 }
 
 TEST(AddressHealthTest, FailuresOfOneOutageCountOnce) {
@@ -178,6 +214,7 @@ TEST(AddressHealthTest, FailuresOfOneOutageCountOnce) {
   h.health.failed(until + 1, ms(99), Blame::Silent, h.options, h.rng);
   EXPECT_EQ(h.health.cooling_until(), until);
   EXPECT_EQ(h.health.weight(), 2u);
+  EXPECT_EQ(h.health.failures(), 1u);
 }
 
 TEST(AddressHealthTest, SuspicionEndsWithItsAttempt) {
@@ -215,6 +252,142 @@ TEST(AddressHealthTest, AnAbandonedProbeLeavesTheNextDialToProbe) {
   h.health.probe_abandoned(until + 5);
   EXPECT_EQ(h.health.state(), State::Cooling);
   EXPECT_TRUE(h.health.wants_probe(until + 5));
+}
+
+// To the end of each cooldown, then one more failure.
+void fail_in_row(Health& h, Time& now, int times) {
+  for (int i = 0; i < times; ++i) {
+    now = std::max(now, h.health.cooling_until());
+    h.fail(now, Blame::Failed);
+  }
+}
+
+TEST(AddressHealthTest, ThreeFailuresInARowMayEject) {
+  Health h;
+  Time now = 0;
+  for (int i = 1; i <= 3; ++i) {
+    fail_in_row(h, now, 1);
+    EXPECT_EQ(h.health.may_be_ejected(h.options), i == 3);
+  }
+  h.options.eject_after = 0;
+  EXPECT_FALSE(h.health.may_be_ejected(h.options));
+  h.options.eject_after = 3;
+  h.health.eject();
+  EXPECT_EQ(h.health.state(), State::Ejected);
+  EXPECT_FALSE(h.health.may_be_ejected(h.options));
+  EXPECT_TRUE(h.health.left_out(h.health.cooling_until() - 1));
+  EXPECT_FALSE(h.health.left_out(h.health.cooling_until()));
+  EXPECT_TRUE(h.health.wants_probe(h.health.cooling_until()));
+}
+
+TEST(AddressHealthTest, SoftFailuresNeverEject) {
+  Health h;
+  Time now = 0;
+  for (int i = 0; i < 50; ++i) {
+    now = std::max(now, h.health.cooling_until()) + 1;
+    h.fail(now, Blame::Soft);
+  }
+  EXPECT_EQ(h.health.state(), State::Cooling);
+  EXPECT_FALSE(h.health.may_be_ejected(h.options));
+}
+
+TEST(AddressHealthTest, AProbeThatFailsKeepsTheEjectionAndLengthensIt) {
+  Health h;
+  Time now = 0;
+  fail_in_row(h, now, 3);
+  h.health.eject();
+  for (uint32_t step = 4; step < 15; ++step) {
+    now = h.health.cooling_until();
+    h.health.probe_started();
+    EXPECT_TRUE(h.health.left_out(now));  // for all but the prober
+    h.fail(now, Blame::Failed);
+    ASSERT_EQ(h.health.state(), State::Ejected);
+    const Nanos expected = grown(ms(250), 30 * kSecond, step);
+    ASSERT_GE(h.health.cooling_until() - now, expected / 5 * 4);
+  }
+  h.health.probe_started();
+  h.health.probe_abandoned(now);
+  EXPECT_EQ(h.health.state(), State::Ejected);
+  h.health.probe_started();
+  h.health.succeeded();
+  EXPECT_EQ(h.health.state(), State::Healthy);
+  EXPECT_FALSE(h.health.ejected());
+  EXPECT_EQ(h.health.failures(), 0u);
+}
+
+TEST(AddressHealthTest, FailuresWhileEjectedDoNotLengthenIt) {
+  Health h;
+  Time now = 0;
+  fail_in_row(h, now, 3);
+  h.health.eject();
+  const Time until = h.health.cooling_until();
+  for (Time at = now; at < until; at += ms(10)) {
+    h.fail(at, Blame::Silent);
+    h.health.check_failed(at, Blame::Failed, h.options, h.rng);
+  }
+  EXPECT_EQ(h.health.cooling_until(), until);
+  EXPECT_EQ(h.health.failures(), 3u);
+}
+
+TEST(AddressHealthTest, APassedCheckHealsFromEveryState) {
+  for (const State state :
+       {State::Healthy, State::Suspect, State::Cooling, State::Ejected, State::Probing}) {
+    Health h;
+    Time now = 0;
+    if (state == State::Suspect) h.health.slow();
+    if (state > State::Suspect) fail_in_row(h, now, 3);
+    if (state > State::Cooling) h.health.eject();
+    if (state == State::Probing) h.health.probe_started();
+    ASSERT_EQ(h.health.state(), state);
+    h.health.check_passed(now);
+    EXPECT_EQ(h.health.state(), State::Healthy);
+    EXPECT_EQ(h.health.weight(), 0u);
+    EXPECT_EQ(h.health.failures(), 0u);
+    EXPECT_FALSE(h.health.ejected());
+    EXPECT_TRUE(h.health.proven(now));
+    if (state == State::Suspect) h.health.slow_ended();
+  }
+}
+
+TEST(AddressHealthTest, FailedChecksInARowOutlastSuccessfulConnects) {
+  Health h;
+  for (int i = 0; i < 3; ++i) {
+    h.health.check_failed(i * 10 * kSecond, Blame::Failed, h.options, h.rng);
+    EXPECT_EQ(h.health.state(), State::Cooling);
+    EXPECT_EQ(h.health.may_be_ejected(h.options), i == 2);
+    if (i < 2) h.health.succeeded();  // it accepts connections, and answers checks with 503
+  }
+  const Nanos cooldown = h.health.cooling_until() - 20 * kSecond;
+  EXPECT_GE(cooldown, ms(640) / 5 * 4);
+  EXPECT_LE(cooldown, ms(640) / 5 * 6);
+  h.health.check_failed(30 * kSecond, Blame::None, h.options, h.rng);
+  EXPECT_EQ(h.health.failures(), 3u);
+}
+
+TEST(AddressHealthTest, ReadmittedItCoolsToItsEnd) {
+  Health h;
+  Time now = 0;
+  fail_in_row(h, now, 3);
+  h.health.eject();
+  const Time until = h.health.cooling_until();
+  h.health.readmit();
+  EXPECT_EQ(h.health.state(), State::Cooling);
+  EXPECT_EQ(h.health.cooling_until(), until);
+  EXPECT_FALSE(h.health.left_out(now));
+}
+
+TEST(Blame, OfACheckIncludesWhatCameAfterTheConnect) {
+  const auto blame = [](Status status) { return blame_of_check(Failure{.status = status}); };
+  EXPECT_EQ(blame(Status::E_CONNECT_REFUSED), Blame::Failed);
+  EXPECT_EQ(blame(Status::E_CONNECT_TIMEOUT), Blame::Silent);
+  EXPECT_EQ(blame(Status::E_CHECK_FAILED), Blame::Failed);
+  EXPECT_EQ(blame(Status::E_H2_PING_TIMEOUT), Blame::Failed);
+  EXPECT_EQ(blame(Status::E_HTTP_FIRST_BYTE_TIMEOUT), Blame::Failed);
+  EXPECT_EQ(blame(Status::E_TIMEOUT), Blame::Failed);
+  for (const Status status : {Status::E_TLS_CERTIFICATE, Status::E_TLS_CONFIG, Status::E_FD_LIMIT,
+                              Status::E_NOMEM, Status::E_CANCELLED, Status::E_CLOSED}) {
+    EXPECT_EQ(blame(status), Blame::None) << status_name(status);
+  }
 }
 
 TEST(AddressHealthTest, S4_ANewNetworkForgetsButStillCountsWhatRuns) {
