@@ -11,10 +11,15 @@ namespace conpool::cli {
 namespace {
 
 constexpr char kDescription[] =
-    "pooler shows what conpool does: names to live connections, resolved, raced, verified, pooled.";
+    "pooler shows what conpool does: names to live connections, resolved, raced, verified, "
+    "pooled.\n"
+    "Without a verb it is a harness: requests through one pool, while the network fails or is made "
+    "to.";
 constexpr char kFooter[] =
     "Exit codes: 0 done; 1 the demo's numbers differ; 2 bad arguments or configuration;\n"
-    "4 a network failure that could not be recovered; 5 an output could not be written or an\n"
+    "4 a network failure that could not be recovered (of the harness: no request succeeded, or "
+    "the\n"
+    "circuit breaker is open at the end); 5 an output could not be written or an\n"
     "input not be read; 22 an HTTP status of 400 or above (get --fail).";
 constexpr char kVerbs[] = "get, demo, connect, explain or options";
 constexpr char kTargetText[] =
@@ -22,6 +27,27 @@ constexpr char kTargetText[] =
     "tcp://host:port, tls://host:port or unix:/path";
 
 constexpr char kOptionText[] = "any option; `pooler options` lists them";
+
+constexpr char kHarnessGroup[] = "Without a verb";
+
+// Flags of the harness that take a value, and the configuration's keys that they stand for.
+struct ValueFlag {
+  const char* key;
+  const char* flag;
+  const char* type;
+  const char* text;
+};
+constexpr ValueFlag kValueFlags[] = {
+    {"host", "--host", "HOST", "the server: a name or an address"},
+    {"port", "--port", "PORT", "its port"},
+    {"pool_size", "--size", "N", "connections of the pool; 10"},
+    {"requests", "--requests", "N", "how many requests; 100"},
+    {"concurrency", "--concurrency", "N", "requests in flight at once; 1"},
+    {"path", "--path", "PATH", "what is requested; /"},
+    {"rate", "--rate", "RPS", "requests started per second, whether or not earlier ones ended"},
+    {"seed", "--seed", "S", "seed of every choice, the faults' included; 1"},
+    {"metrics", "--metrics", "FORM", "figures at the end: text, json or openmetrics"},
+};
 
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -58,6 +84,7 @@ class Grammar {
     explain_->add_flag("--dry", arguments_.dry, "connect to nothing: explain only");
     options_->add_option("NAME", arguments_.filter, "only options whose name contains this")
         ->option_text(" ");
+    add_harness();
     // Before the verb or after it.
     for (CLI::App* each : {&app_, get_, demo_, connect_, explain_})
       each->add_flag("-v,--verbose", arguments_.verbose, "print the pool's event log on stderr");
@@ -75,8 +102,11 @@ class Grammar {
   }
   void add_endpoint(CLI::App* app);
   void add_get();
+  void add_harness();
+  Parsed finish_harness();
   void add_tls(CLI::App* app, const char* insecure);
   void complain(const std::string& text, const CLI::App* verb);
+  std::string harness_flag() const;
   void complain_about(const std::string& argument, const CLI::App* verb);
   Parsed finish();
 
@@ -89,6 +119,9 @@ class Grammar {
   std::vector<std::string> verbs_;
   Arguments arguments_;
   Parsed parsed_;
+  std::string typed_[std::size(kValueFlags)];
+  std::string config_;
+  std::string faults_;
 };
 
 void Grammar::add_endpoint(CLI::App* app) {
@@ -141,6 +174,42 @@ void Grammar::add_get() {
   get_->add_flag("--fail", get.fail, "an HTTP status of 400 or above is a failure, exit code 22");
   add_tls(get_, "-k,--insecure");
   each("-O,--option", arguments_.options, "NAME=VALUE", kOptionText);
+}
+
+void Grammar::add_harness() {
+  HarnessArguments& harness = arguments_.harness;
+  const auto flag = [this](const char* name, bool* value, const char* text) {
+    app_.add_flag(name, *value, text)->group(kHarnessGroup);
+  };
+  for (size_t i = 0; i < std::size(kValueFlags); ++i) {
+    app_.add_option(kValueFlags[i].flag, typed_[i], kValueFlags[i].text)
+        ->type_name(kValueFlags[i].type)
+        ->group(kHarnessGroup);
+  }
+  flag("--tls", &harness.tls, "speak TLS");
+  flag("--h2", &harness.h2, "HTTP/2 alone, without TLS too (http.version=h2)");
+  app_.add_option("--config", config_, "a JSON file with these settings; flags override it")
+      ->type_name("FILE")
+      ->group(kHarnessGroup);
+  app_.add_flag("--inject-failures{true}", faults_,
+                "inject failures: [=PLAN], or the default plan (docs/faults.md)")
+      ->group(kHarnessGroup);
+  flag("--restart-demo", &harness.restart_demo,
+       "against a server of its own, which is killed and restarted half-way");
+  flag("--simulate", &harness.simulate, "a simulated network in virtual time");
+  app_.add_option("-O,--option", arguments_.options, kOptionText)
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false)
+      ->group(kHarnessGroup);
+}
+
+// A flag of the harness that was given, or "".
+std::string Grammar::harness_flag() const {
+  for (const CLI::Option* option : app_.get_options()) {
+    if (option->get_group() == kHarnessGroup && option->count() > 0)
+      return "--" + option->get_lnames().front();
+  }
+  return "";
 }
 
 void Grammar::complain(const std::string& text, const CLI::App* verb) {
@@ -200,11 +269,13 @@ Parsed Grammar::parse(int argc, char** argv) {
 
 Parsed Grammar::finish() {
   const std::vector<CLI::App*> verbs = app_.get_subcommands();
-  if (verbs.empty()) {
-    complain(std::string("a verb is missing: write ") + kVerbs, nullptr);
+  if (verbs.empty()) return finish_harness();
+  const CLI::App* app = verbs.front();
+  const std::string misplaced = harness_flag();
+  if (!misplaced.empty()) {
+    complain(misplaced + " before \"" + app->get_name() + "\" is for pooler without a verb", app);
     return parsed_;
   }
-  const CLI::App* app = verbs.front();
   arguments_.verb = app == get_       ? Verb::Get
                     : app == demo_    ? Verb::Demo
                     : app == connect_ ? Verb::Connect
@@ -222,7 +293,31 @@ Parsed Grammar::finish() {
   return parsed_;
 }
 
+Parsed Grammar::finish_harness() {
+  if (harness_flag().empty()) {
+    complain(std::string("a verb is missing: write ") + kVerbs + ", or --host and --port", nullptr);
+    return parsed_;
+  }
+  HarnessArguments& harness = arguments_.harness;
+  for (size_t i = 0; i < std::size(kValueFlags); ++i) {
+    if (app_.count(kValueFlags[i].flag) > 0)
+      harness.values.emplace_back(kValueFlags[i].key, typed_[i]);
+  }
+  if (app_.count("--config") > 0) harness.config = config_;
+  if (app_.count("--inject-failures") > 0) harness.inject_failures = faults_;
+  arguments_.verb = Verb::Harness;
+  parsed_.arguments = std::move(arguments_);
+  return parsed_;
+}
+
 }  // namespace
+
+std::string flag_of(std::string_view key) {
+  for (const ValueFlag& each : kValueFlags) {
+    if (each.key == key) return each.flag;
+  }
+  return key == "inject_failures" ? "--inject-failures" : "";
+}
 
 std::string nearest(std::string_view typed, const std::vector<std::string>& candidates) {
   std::string best;

@@ -5,13 +5,25 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cli/problem.h"
 
 namespace conpool::cli {
 
-enum class Verb { Get, Demo, Connect, Explain, Options };
+enum class Verb { Harness, Get, Demo, Connect, Explain, Options };
+
+// What pooler without a verb takes.
+struct HarnessArguments {
+  std::vector<std::pair<std::string, std::string>> values;  // by key of the configuration, as typed
+  std::optional<std::string> config;                        // a file
+  bool tls = false;
+  bool h2 = false;
+  std::optional<std::string> inject_failures;  // a plan, "true" or "false"
+  bool restart_demo = false;
+  bool simulate = false;
+};
 
 // What `get` takes beyond what other verbs take, too.
 struct GetArguments {
@@ -45,7 +57,12 @@ struct Arguments {
   bool verbose = false;
   std::string filter;  // of `options`: a part of the name
   GetArguments get;
+  HarnessArguments harness;
 };
+
+// How a key of the configuration is written on the command line: "--size" of "pool_size"; "" where
+// it cannot be.
+std::string flag_of(std::string_view key);
 
 struct Parsed {
   std::optional<Arguments> arguments;

@@ -15,6 +15,9 @@ int main(int argc, char** argv) {
     problem = std::move(parsed.problem);
   } else {
     switch (parsed.arguments->verb) {
+      case Verb::Harness:
+        problem = run_harness(*parsed.arguments);
+        break;
       case Verb::Get:
         problem = run_get(*parsed.arguments);
         break;
@@ -33,6 +36,6 @@ int main(int argc, char** argv) {
     }
   }
   if (!problem) return kDone;
-  print_error("pooler: " + problem->text + "\n");
+  if (!problem->text.empty()) print_error("pooler: " + problem->text + "\n");
   return problem->exit_code;
 }

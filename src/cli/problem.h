@@ -16,7 +16,7 @@ enum ExitCode : int {
 
 struct Problem {
   int exit_code = kBadArguments;
-  std::string text;  // for stderr, without "pooler: "
+  std::string text;  // for stderr, without "pooler: "; empty: it was told already
 };
 
 }  // namespace conpool::cli

@@ -135,6 +135,13 @@ std::string response_facts(const conpool_response* response) {
   return times.empty() ? out : out + times + "\n";
 }
 
+int64_t response_total_ns(const conpool_response* response) {
+  char* described = nullptr;
+  if (conpool_response_describe(response, &described) != CONPOOL_OK) return 0;
+  const Text text(described);
+  return number_of(parse(text.get()), "total_ns");
+}
+
 std::vector<OptionFacts> read_options() {
   std::vector<OptionFacts> options;
   char* described = nullptr;

@@ -59,6 +59,8 @@ struct OptionFacts {
 ConnectionFacts read_connection(const conpool_connection* connection);
 // What is known of a response and of how it came, in lines that begin with "* ".
 std::string response_facts(const conpool_response* response);
+// From its start to the end of its response.
+int64_t response_total_ns(const conpool_response* response);
 std::vector<OptionFacts> read_options();
 
 // One line "name=value" each: "pool.leases.granted", "endpoint.tls.full{endpoint=\"tls://h:1\"}".

@@ -8,6 +8,7 @@
 
 namespace conpool::cli {
 
+std::optional<Problem> run_harness(const Arguments& arguments);  // no verb
 std::optional<Problem> run_get(const Arguments& arguments);
 std::optional<Problem> run_demo(const Arguments& arguments);
 std::optional<Problem> run_connect(const Arguments& arguments);

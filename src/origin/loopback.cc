@@ -37,6 +37,7 @@ Result<std::unique_ptr<Loopback>> Loopback::start(LoopbackOptions options) {
   Result<std::unique_ptr<io::Loop>> loop = io::make_uv_loop();
   if (!loop) return fail(std::move(loop).error());
   self->loop_ = std::move(*loop);
+  const uint16_t port = options.port;
   self->make_server(std::move(options));
   if (self->tls_ != nullptr) {
     self->server_->set_stream_factory(
@@ -45,7 +46,7 @@ Result<std::unique_ptr<Loopback>> Loopback::start(LoopbackOptions options) {
           return stream ? std::move(*stream) : nullptr;
         });
   }
-  Result<void> listening = self->listen();
+  Result<void> listening = self->listen(port);
   if (!listening) return fail(std::move(listening).error());
 
   self->loop_->set_wake_handler([&owner = *self] { owner.run_calls(); });
@@ -94,9 +95,9 @@ Result<void> Loopback::start_tls(const LoopbackOptions& options) {
   return {};
 }
 
-Result<void> Loopback::listen() {
+Result<void> Loopback::listen(uint16_t port) {
   for (int attempt = 1;; ++attempt) {
-    Result<void> v4 = server_->listen(v4_loopback(0));
+    Result<void> v4 = server_->listen(v4_loopback(port));
     if (!v4) return v4;
     port_ = server_->address().port();
     Result<void> v6 = server_->listen(v6_loopback(port_));
@@ -109,7 +110,7 @@ Result<void> Loopback::listen() {
       return {};
     }
     // Whoever has the port on ::1 would get the connections that are meant for us.
-    if (attempt == kPortTries) return v6;
+    if (port != 0 || attempt == kPortTries) return v6;
     server_->stop_listening();
     loop_->run_turn(0);
   }

@@ -37,6 +37,7 @@ struct LoopbackOptions {
   bool tls =
       false;  // with a certificate for "localhost" of an authority made for this server alone
   std::vector<std::string> alpn;  // empty with `http`: h2 and http/1.1
+  uint16_t port = 0;              // 0: one that the system picks
 };
 
 struct LoopbackCounts {
@@ -46,7 +47,7 @@ struct LoopbackCounts {
   uint64_t handshakes_resumed = 0;
 };
 
-// Listens on 127.0.0.1 and, where there is IPv6, on ::1, at one port that the system picked.
+// Listens on 127.0.0.1 and, where there is IPv6, on ::1, at one port.
 //
 // The server lives on the loop's thread from start() to the destructor; other threads reach it by
 // calls that the loop runs between two turns. counts() and the destructor wait for the running
@@ -71,7 +72,7 @@ class Loopback {
  private:
   Loopback() = default;
   Result<void> start_tls(const LoopbackOptions& options);
-  Result<void> listen();
+  Result<void> listen(uint16_t port);
   void make_server(LoopbackOptions options);
   void run_calls();
 

@@ -1,0 +1,111 @@
+// Reads new lines of the event log, and writes them for people.
+#include "cli/event_log.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "cli/handles.h"
+#include "cli/words.h"
+
+namespace conpool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kSequence = "{\"sequence\":";
+constexpr std::string_view kAttempt = "race.attempt_";
+constexpr std::string_view kConnected = "race.attempt_connected";
+constexpr size_t kNameWidth = 25;
+
+uint64_t sequence_of(std::string_view line) {
+  if (line.substr(0, kSequence.size()) != kSequence) return 0;
+  return std::strtoull(line.data() + kSequence.size(), nullptr, 10);
+}
+
+LoggedEvent event_of(std::string_view line) {
+  LoggedEvent event;
+  const Json json = Json::parse(line, nullptr, false);  // the library's own, so it is not doubted
+  if (!json.is_object()) return event;
+  for (const auto& [name, value] : json.items()) {
+    if (name == "sequence") {
+      event.sequence = value.get<uint64_t>();
+    } else if (name == "time_ns") {
+      event.time_ns = value.get<int64_t>();
+    } else if (name == "event") {
+      event.name = value.get<std::string>();
+    } else if (name != "level") {
+      event.fields.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  }
+  return event;
+}
+
+bool is_duration(std::string_view name) {
+  return name.size() > 3 && name.substr(name.size() - 3) == "_ns";
+}
+
+std::string seconds_text(int64_t nanoseconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%4lld.%06lld", static_cast<long long>(nanoseconds / 1000000000),
+                static_cast<long long>(nanoseconds % 1000000000 / 1000));
+  return text;
+}
+
+}  // namespace
+
+std::string_view LoggedEvent::field(std::string_view wanted) const {
+  for (const auto& [key, value] : fields) {
+    if (key == wanted) return value;
+  }
+  return {};
+}
+
+int64_t LoggedEvent::number(std::string_view wanted) const {
+  return std::strtoll(std::string(field(wanted)).c_str(), nullptr, 10);
+}
+
+std::vector<LoggedEvent> EventLog::next() {
+  std::vector<LoggedEvent> events;
+  char* read = nullptr;
+  if (conpool_pool_events(pool_, "jsonl", &read) != CONPOOL_OK) return events;
+  const Text text(read);
+  std::string_view rest(text.get());
+  // From the end: most of the ring was seen before.
+  while (!rest.empty()) {
+    rest.remove_suffix(1);  // the line feed
+    const size_t before = rest.rfind('\n');
+    const size_t begin = before == std::string_view::npos ? 0 : before + 1;
+    const std::string_view line = rest.substr(begin);
+    if (sequence_of(line) <= last_) break;
+    events.push_back(event_of(line));
+    rest = rest.substr(0, begin);
+  }
+  std::reverse(events.begin(), events.end());
+  if (events.empty()) return events;
+  lost_ += events.front().sequence - last_ - 1;
+  last_ = events.back().sequence;
+  return events;
+}
+
+std::string event_line(const LoggedEvent& event, int64_t origin_ns) {
+  std::string line = seconds_text(event.time_ns - origin_ns) + "  " + event.name;
+  if (event.name.size() < kNameWidth) line.append(kNameWidth - event.name.size(), ' ');
+  const bool attempt = event.name.compare(0, kAttempt.size(), kAttempt) == 0;
+  for (const auto& [name, value] : event.fields) {
+    if (name == "text") {
+      line += " " + value;
+    } else if (name == "errno" && attempt) {
+      line += " SO_ERROR=" + value;
+    } else if (is_duration(name)) {
+      line += " " + name.substr(0, name.size() - 3) + "=" +
+              duration_text(std::strtoll(value.c_str(), nullptr, 10));
+    } else {
+      line += " " + name + "=" + value;
+    }
+  }
+  if (event.name == kConnected) line += " SO_ERROR=0";
+  return line + "\n";
+}
+
+}  // namespace conpool::cli

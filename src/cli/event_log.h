@@ -1,0 +1,44 @@
+// Follows the pool's event ring through its readout.
+#pragma once
+
+#include <conpool/conpool.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace conpool::cli {
+
+struct LoggedEvent {
+  uint64_t sequence = 0;
+  int64_t time_ns = 0;
+  std::string name;  // "breaker.opened"
+  // As the log tells them, numbers and texts alike.
+  std::vector<std::pair<std::string, std::string>> fields;
+
+  std::string_view field(std::string_view wanted) const;
+  int64_t number(std::string_view wanted) const;
+};
+
+// The ring is read whole each time: read it where something may have happened, not in every turn.
+class EventLog {
+ public:
+  explicit EventLog(conpool_pool* pool) : pool_(pool) {}
+  // What was recorded since the last call, the oldest first.
+  std::vector<LoggedEvent> next();
+  // Events that were overwritten before they could be read.
+  uint64_t lost() const { return lost_; }
+
+ private:
+  conpool_pool* pool_;
+  uint64_t last_ = 0;  // sequence number
+  uint64_t lost_ = 0;
+};
+
+// "  0.000472  race.attempt_failed  attempt=1 tcp:127.0.0.1:9999 SO_ERROR=ECONNREFUSED …" with
+// times from `origin_ns`.
+std::string event_line(const LoggedEvent& event, int64_t origin_ns);
+
+}  // namespace conpool::cli

@@ -1,0 +1,261 @@
+// The harness's settings: their ranges, and the library's options that they become.
+#include "cli/harness_settings.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "cli/words.h"
+
+namespace conpool::cli {
+
+const char kDefaultFaultPlan[] = "";
+
+namespace {
+
+constexpr int64_t kHourMs = 3'600'000;
+constexpr int64_t kMostSize = 65536;  // of endpoint.max_connections
+constexpr int64_t kMostInFlight = 10'000;
+constexpr int64_t kMostRequests = 10'000'000;  // each leaves a time to remember
+constexpr double kLeastRate = 0.001;
+constexpr double kMostRate = 1'000'000;
+constexpr int64_t kOpenRate =
+    1000;  // requests in flight that a rate without a concurrency may have
+constexpr int64_t kOwnDescriptors = 32;  // the standard ones, the loop's, a file's, the origin's
+constexpr size_t kMostText = 8192;
+
+struct NumberKey {
+  const char* key;
+  int64_t HarnessSettings::*place;
+  int64_t least;
+  int64_t most;
+};
+constexpr NumberKey kNumbers[] = {
+    {"port", &HarnessSettings::port, 1, 65535},
+    {"connect_timeout_ms", &HarnessSettings::connect_timeout_ms, 1, kHourMs},
+    {"read_timeout_ms", &HarnessSettings::read_timeout_ms, 1, kHourMs},
+    {"idle_timeout_ms", &HarnessSettings::idle_timeout_ms, 0, 24 * kHourMs},
+    {"requests", &HarnessSettings::requests, 1, kMostRequests},
+    {"seed", &HarnessSettings::seed, 0, INT64_MAX},
+};
+
+struct BoolKey {
+  const char* key;
+  bool HarnessSettings::*place;
+};
+constexpr BoolKey kBools[] = {{"tls", &HarnessSettings::tls}, {"h2", &HarnessSettings::h2}};
+
+constexpr std::pair<const char*, MetricsForm> kForms[] = {
+    {"text", MetricsForm::Lines},
+    {"json", MetricsForm::Json},
+    {"openmetrics", MetricsForm::OpenMetrics}};
+
+std::string whole(int64_t least, int64_t most) {
+  return "a whole number from " + std::to_string(least) + " to " + std::to_string(most);
+}
+
+std::optional<std::string> set_number(const SettingValue& value, int64_t least, int64_t most,
+                                      int64_t* out) {
+  const auto* number = std::get_if<int64_t>(&value);
+  if (number == nullptr || *number < least || *number > most) return whole(least, most);
+  *out = *number;
+  return std::nullopt;
+}
+
+std::optional<std::string> set_text(const SettingValue& value, const char* allowed,
+                                    std::string* out) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (text == nullptr || text->empty() || text->size() > kMostText) return allowed;
+  *out = *text;
+  return std::nullopt;
+}
+
+std::optional<std::string> set_size(HarnessSettings* settings, const SettingValue& value) {
+  const auto* number = std::get_if<int64_t>(&value);
+  const int64_t room = descriptor_room();
+  if (number != nullptr && *number > room) {
+    return "at most " + std::to_string(room) +
+           ", because the limit of open files (RLIMIT_NOFILE) is " +
+           std::to_string(room + kOwnDescriptors);
+  }
+  return set_number(value, 1, kMostSize, &settings->pool_size);
+}
+
+std::optional<std::string> set_rate(HarnessSettings* settings, const SettingValue& value) {
+  const auto* whole_number = std::get_if<int64_t>(&value);
+  const auto* decimal = std::get_if<double>(&value);
+  const double rate = whole_number != nullptr ? static_cast<double>(*whole_number)
+                      : decimal != nullptr    ? *decimal
+                                              : 0.0;
+  if (!(rate >= kLeastRate && rate <= kMostRate)) return "a number from 0.001 to 1000000";
+  settings->rate = rate;
+  return std::nullopt;
+}
+
+std::optional<std::string> set_faults(HarnessSettings* settings, const SettingValue& value) {
+  static constexpr char kAllowed[] = "true, false or a plan (docs/faults.md)";
+  if (const auto* wanted = std::get_if<bool>(&value)) {
+    settings->fault_plan.reset();
+    if (*wanted) settings->fault_plan = kDefaultFaultPlan;
+    return std::nullopt;
+  }
+  std::string plan;
+  std::optional<std::string> wrong = set_text(value, kAllowed, &plan);
+  if (!wrong) settings->fault_plan = std::move(plan);
+  return wrong;
+}
+
+std::optional<std::string> set_form(HarnessSettings* settings, const SettingValue& value) {
+  const auto* word = std::get_if<std::string>(&value);
+  for (const auto& [name, form] : kForms) {
+    if (word == nullptr || *word != name) continue;
+    settings->metrics = form;
+    return std::nullopt;
+  }
+  return "text, json or openmetrics";
+}
+
+// Keys with a rule of their own.
+struct OtherKey {
+  const char* key;
+  std::optional<std::string> (*set)(HarnessSettings*, const SettingValue&);
+};
+constexpr OtherKey kOthers[] = {
+    {"pool_size", set_size},
+    {"rate", set_rate},
+    {"inject_failures", set_faults},
+    {"metrics", set_form},
+    {"concurrency",
+     [](HarnessSettings* settings, const SettingValue& value) {
+       int64_t number = 0;
+       std::optional<std::string> wrong = set_number(value, 1, kMostInFlight, &number);
+       if (!wrong) settings->concurrency = number;
+       return wrong;
+     }},
+    {"host",
+     [](HarnessSettings* settings, const SettingValue& value) {
+       return set_text(value, "a name or an address", &settings->host);
+     }},
+    {"path",
+     [](HarnessSettings* settings, const SettingValue& value) -> std::optional<std::string> {
+       static constexpr char kAllowed[] = "a path that begins with /";
+       std::string path;
+       if (set_text(value, kAllowed, &path) || path[0] != '/') return kAllowed;
+       settings->path = path;
+       return std::nullopt;
+     }},
+};
+
+// What the text may stand for besides itself.
+SettingValue typed_value(std::string_view key, const std::string& typed) {
+  if (key == "host" || key == "path" || key == "metrics") return typed;
+  if (key == "inject_failures") {
+    if (typed == "true" || typed == "false") return typed == "true";
+    return typed;
+  }
+  const char* end = typed.data() + typed.size();
+  int64_t number = 0;
+  const auto whole_number = std::from_chars(typed.data(), end, number);
+  if (whole_number.ec == std::errc() && whole_number.ptr == end) return number;
+  double decimal = 0;  // also what is too large for a whole number
+  const auto with_point = std::from_chars(typed.data(), end, decimal);
+  if (with_point.ec == std::errc() && with_point.ptr == end) return decimal;
+  return typed;
+}
+
+std::string ms(int64_t milliseconds) {
+  return std::to_string(milliseconds) + "ms";
+}
+
+}  // namespace
+
+int64_t HarnessSettings::in_flight() const {
+  if (concurrency) return *concurrency;
+  return rate ? kOpenRate : 1;
+}
+
+int64_t descriptor_room() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) return INT32_MAX;
+  return std::max<int64_t>(0, static_cast<int64_t>(limit.rlim_cur) - kOwnDescriptors);
+}
+
+std::vector<std::string> setting_keys() {
+  std::vector<std::string> keys;
+  for (const OtherKey& each : kOthers)
+    keys.emplace_back(each.key);
+  for (const NumberKey& each : kNumbers)
+    keys.emplace_back(each.key);
+  for (const BoolKey& each : kBools)
+    keys.emplace_back(each.key);
+  return keys;
+}
+
+std::optional<std::string> set_setting(HarnessSettings* settings, std::string_view key,
+                                       const SettingValue& value) {
+  for (const OtherKey& each : kOthers) {
+    if (each.key == key) return each.set(settings, value);
+  }
+  for (const NumberKey& each : kNumbers) {
+    if (each.key == key) return set_number(value, each.least, each.most, &(settings->*each.place));
+  }
+  for (const BoolKey& each : kBools) {
+    if (each.key != key) continue;
+    const auto* flag = std::get_if<bool>(&value);
+    if (flag == nullptr) return "true or false";
+    settings->*each.place = *flag;
+    return std::nullopt;
+  }
+  return "another key";
+}
+
+std::optional<std::string> set_typed(HarnessSettings* settings, std::string_view key,
+                                     const std::string& typed) {
+  return set_setting(settings, key, typed_value(key, typed));
+}
+
+std::optional<Problem> check_settings(const HarnessSettings& settings) {
+  const auto bad = [](const char* text) { return Problem{kBadArguments, text}; };
+  if (settings.restart_demo) {
+    if (!settings.host.empty() || settings.port != 0)
+      return bad("--restart-demo has a server of its own: leave --host and --port out");
+    if (settings.tls) return bad("--restart-demo speaks no TLS: leave --tls out");
+    if (settings.simulate)
+      return bad("--restart-demo needs the real network: leave --simulate out");
+    if (settings.requests < 2) return bad("--restart-demo needs --requests of at least 2");
+    return std::nullopt;
+  }
+  if (settings.simulate) return std::nullopt;
+  if (settings.host.empty())
+    return bad("--host is missing: write --host and --port, or name a file with --config");
+  if (settings.port == 0) return bad("--port is missing: write a whole number from 1 to 65535");
+  return std::nullopt;
+}
+
+OptionValues option_values(const HarnessSettings& settings, bool verbose) {
+  const std::string size = std::to_string(settings.pool_size);
+  const std::string seed = std::to_string(settings.seed);
+  OptionValues values = {
+      {"endpoint.max_connections", size},
+      {"pool.max_connections", std::to_string(std::max<int64_t>(256, settings.pool_size))},
+      {"endpoint.max_waiters", std::to_string(std::max<int64_t>(1024, settings.in_flight()))},
+      {"connect.timeout", ms(settings.connect_timeout_ms)},
+      {"first_byte.timeout", ms(settings.read_timeout_ms)},
+      {"stall.timeout", ms(settings.read_timeout_ms)},
+      {"pool.idle_timeout", ms(settings.idle_timeout_ms)},
+      {"retry.attempts", "3"},
+      {"breaker.wait", "true"},
+      {"pool.seed", seed},
+      {"fault.seed", seed},
+  };
+  if (settings.h2) values.emplace_back("http.version", "h2");
+  if (settings.fault_plan) values.emplace_back("fault.plan", *settings.fault_plan);
+  if (settings.simulate) values.emplace_back("loop.world", "simulated");
+  if (verbose) values.emplace_back("events.level", "debug");
+  values.insert(values.end(), settings.options.begin(), settings.options.end());
+  return values;
+}
+
+}  // namespace conpool::cli

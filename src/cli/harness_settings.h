@@ -1,0 +1,68 @@
+// What a run of the harness is to do: one table of settings, by their keys in the configuration
+// and their flags on the command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "cli/problem.h"
+#include "cli/setup.h"
+
+namespace conpool::cli {
+
+// What --inject-failures without a plan stands for (docs/pooler.md).
+extern const char kDefaultFaultPlan[];
+constexpr int64_t kDefaultSeed = 1;  // so that bare runs repeat
+
+enum class MetricsForm { None, Lines, Json, OpenMetrics };
+
+struct HarnessSettings {
+  std::string host;
+  int64_t port = 0;
+  int64_t pool_size = 10;
+  int64_t connect_timeout_ms = 500;
+  int64_t read_timeout_ms = 2000;
+  int64_t idle_timeout_ms = 10000;
+  std::optional<std::string> fault_plan;
+  int64_t requests = 100;
+  std::optional<int64_t> concurrency;  // 1, or as many as there are places with a rate
+  std::string path = "/";
+  bool tls = false;
+  bool h2 = false;
+  std::optional<double> rate;  // starts per second
+  int64_t seed = kDefaultSeed;
+  MetricsForm metrics = MetricsForm::None;
+  bool restart_demo = false;
+  bool simulate = false;
+  OptionValues options;
+
+  int64_t in_flight() const;
+};
+
+// A value as the configuration or the command line gives it. Words may stand for numbers on the
+// command line, never in the configuration.
+using SettingValue = std::variant<bool, int64_t, double, std::string>;
+
+// Sets what `key` names; otherwise what is allowed: "a whole number from 1 to 65535".
+std::optional<std::string> set_setting(HarnessSettings* settings, std::string_view key,
+                                       const SettingValue& value);
+// The same of a text from the command line.
+std::optional<std::string> set_typed(HarnessSettings* settings, std::string_view key,
+                                     const std::string& typed);
+// Every key that set_setting knows.
+std::vector<std::string> setting_keys();
+
+// What only all settings together can have wrong; `name` is how the user would write a key.
+std::optional<Problem> check_settings(const HarnessSettings& settings);
+
+// The library's options that they stand for, in the order in which they count.
+OptionValues option_values(const HarnessSettings& settings, bool verbose);
+
+// The most connections that the limit of descriptors leaves room for.
+int64_t descriptor_room();
+
+}  // namespace conpool::cli
