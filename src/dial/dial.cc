@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "fault/injector.h"
 #include "h2/session.h"
 #include "http1/session.h"
 #include "raw/session.h"
@@ -528,7 +529,10 @@ std::unique_ptr<session::Session> Dial::make_session(Protocol protocol, Running&
       h2::Remembered remembered;
       if (options_.stream_limit > 0) remembered.stream_limit = options_.stream_limit;
       remembered.rtt = rtt;
-      return std::make_unique<h2::Session>(loop, winner.take_stream(), options_.values,
+      std::unique_ptr<io::Stream> stream = winner.take_stream();
+      if (environment_.faults != nullptr)
+        stream = environment_.faults->wrap_http2(std::move(stream));
+      return std::make_unique<h2::Session>(loop, std::move(stream), options_.values,
                                            h2::Place{at, target_.text}, remembered);
     }
     case Protocol::Raw:

@@ -24,6 +24,10 @@
 #include "session/session.h"
 #include "tls/client_stream.h"
 
+namespace conpool::fault {
+class Injector;
+}
+
 namespace conpool::dial {
 
 // What is dialed: the parts of an endpoint that a dial needs. Outlives the dial.
@@ -45,6 +49,7 @@ struct Environment {
   SocketBudget& sockets;
   std::shared_ptr<tls::SessionCache> tickets;
   std::shared_ptr<raw::PinnedBytes> pinned;
+  fault::Injector* faults = nullptr;  // with fault.plan
 };
 
 // When each step of a dial ended; 0 = did not happen. Nanoseconds since the dial's start.

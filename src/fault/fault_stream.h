@@ -16,6 +16,7 @@ class StreamOwner {
   // A ClientHello left on this stream, and its answer becomes an alert.
   virtual void alerted(uint64_t stream) = 0;
   virtual void forget(uint64_t stream) = 0;
+  virtual void forget_http2(uint64_t stream) = 0;
 
  protected:
   ~StreamOwner() = default;

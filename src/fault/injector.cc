@@ -1,6 +1,8 @@
 // The plan at work.
 #include "fault/injector.h"
 
+#include <algorithm>
+
 #include "fault/dns_fault.h"
 
 namespace conpool::fault {
@@ -22,7 +24,38 @@ Injector::Injector(Plan plan, uint64_t seed, io::Loop& loop, observe::Emitter ev
 Injector::~Injector() {
   loop_.set_tap(nullptr);
   for (auto& [id, live] : live_)
-    live.stream->owner_gone();
+    live.leave();
+}
+
+void Injector::Live::leave() {
+  if (stream != nullptr) stream->owner_gone();
+  if (http2 != nullptr) http2->owner_gone();
+}
+
+// The two of one connection go in any order.
+void Injector::forget(uint64_t stream) {
+  const auto found = live_.find(stream);
+  if (found == live_.end()) return;
+  found->second.stream = nullptr;
+  if (found->second.http2 == nullptr) live_.erase(found);
+}
+
+void Injector::forget_http2(uint64_t stream) {
+  const auto found = live_.find(stream);
+  if (found == live_.end()) return;
+  found->second.http2 = nullptr;
+  if (found->second.stream == nullptr) live_.erase(found);
+}
+
+std::unique_ptr<io::Stream> Injector::wrap_http2(std::unique_ptr<io::Stream> stream) {
+  const auto found = live_.find(stream->facts().tapped);
+  const bool wanted = std::any_of(plan_.rules.begin(), plan_.rules.end(),
+                                  [](const Rule& rule) { return of_http2(rule.kind); });
+  if (!wanted || found == live_.end()) return stream;
+  auto layer = std::make_unique<Http2Layer>(loop_, std::move(stream),
+                                            static_cast<StreamOwner&>(*this), found->first);
+  found->second.http2 = layer.get();
+  return layer;
 }
 
 void Injector::tell(Kind kind, uint64_t ordinal, std::string_view target, const SendPoint* point) {
@@ -82,7 +115,7 @@ Result<std::unique_ptr<io::Stream>> Injector::connect(const SocketAddress& peer,
   const uint64_t id = ++connects_;
   const Opening opening = opening_of(peer, options);
   auto stream = std::make_unique<FaultStream>(loop_, static_cast<StreamOwner&>(*this), id, peer);
-  live_[id] = {stream.get(), peer.text()};
+  live_[id] = {stream.get(), nullptr, peer.text()};
   if (opening.way == Opening::Way::Plain && opening.delay == 0) {
     Result<std::unique_ptr<io::Stream>> lower = pass_connect(loop_, peer, options);
     if (!lower) return lower;
@@ -104,18 +137,25 @@ void Injector::alerted(uint64_t stream) {
 void Injector::before_send(const SendPoint& point) {
   ++sends_;
   const auto found = live_.find(point.stream);
-  if (found == live_.end()) return;
+  if (found == live_.end() || found->second.stream == nullptr) return;
   FaultStream& stream = *found->second.stream;
+  Http2Layer* http2 = found->second.http2;
   stream.begin_send(point.alone);
+  if (http2 != nullptr) http2->begin_send(point.alone);
   const Occasion occasion{.point = Point::Send,
                           .ordinal = point.request,
                           .attempt = point.attempt,
                           .sends = sends_,
+                          .http2 = http2 != nullptr,
                           .age = age(),
                           .endpoint = point.endpoint,
                           .address = point.peer};
   for (const Choice& choice : choose(plan_, seed_, occasion)) {
-    stream.arm(*choice.rule, choice.delay);
+    if (of_http2(choice.rule->kind)) {
+      http2->arm(*choice.rule);
+    } else {
+      stream.arm(*choice.rule, choice.delay);
+    }
     tell(choice.rule->kind, point.request, point.endpoint, &point);
   }
 }

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "fault/fault_stream.h"
+#include "fault/http2_layer.h"
 #include "fault/plan.h"
 #include "io/tap.h"
 #include "observe/counters.h"
@@ -39,6 +40,9 @@ class Injector final : public io::Tap, private StreamOwner {
   // Arms what the plan has for this send.
   void before_send(const SendPoint& point);
 
+  // For the stream that an HTTP/2 session is about to be made on.
+  std::unique_ptr<io::Stream> wrap_http2(std::unique_ptr<io::Stream> stream);
+
   // --- io::Tap
   Result<std::unique_ptr<io::Stream>> connect(const SocketAddress& peer,
                                               const io::ConnectOptions& options) override;
@@ -47,7 +51,10 @@ class Injector final : public io::Tap, private StreamOwner {
  private:
   struct Live {
     FaultStream* stream = nullptr;
+    Http2Layer* http2 = nullptr;
     std::string target;
+
+    void leave();
   };
 
   // --- StreamOwner
@@ -56,7 +63,8 @@ class Injector final : public io::Tap, private StreamOwner {
     return pass_connect(loop_, peer, options);
   }
   void alerted(uint64_t stream) override;
-  void forget(uint64_t stream) override { live_.erase(stream); }
+  void forget(uint64_t stream) override;
+  void forget_http2(uint64_t stream) override;
 
   Opening opening_of(const SocketAddress& peer, const io::ConnectOptions& options);
   Nanos age() const { return loop_.now() - began_; }

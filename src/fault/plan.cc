@@ -56,8 +56,7 @@ uint64_t mix(uint64_t state, uint64_t value) {
 }  // namespace
 
 bool Rule::selects(const Occasion& occasion) const {
-  const bool of_http2 = kind == Kind::Goaway || kind == Kind::RstStream;
-  if (of_http2 && !occasion.http2) return false;
+  if (of_http2(kind) && !occasion.http2) return false;
   return point_of(kind) == occasion.point && occasion.ordinal % every == 0 &&
          contains(ordinals, occasion.ordinal) && contains(attempts, occasion.attempt) &&
          contains(sends, occasion.sends) && occasion.age >= from && occasion.age < until &&

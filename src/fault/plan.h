@@ -48,6 +48,8 @@ std::string_view kind_name(Kind kind);
 // Faults that go together with another one of the same occasion; of the rest the first rule that
 // hits is carried out alone.
 bool only_delays(Kind kind);
+// Faults of one stream of HTTP/2.
+bool of_http2(Kind kind);
 
 // Both ends belong to it.
 struct Range {

@@ -401,6 +401,10 @@ bool only_delays(Kind kind) {
   return kind == Kind::ConnectDelay || kind == Kind::ReadDelay || kind == Kind::Slow;
 }
 
+bool of_http2(Kind kind) {
+  return kind == Kind::Goaway || kind == Kind::RstStream;
+}
+
 Result<Plan> Plan::parse(std::string_view text) {
   if (text.size() > kMostBytes) {
     return fail(Status::E_OPTION_RANGE, "fault.plan has " + std::to_string(text.size()) +

@@ -72,8 +72,9 @@ Core::Core(World world, SettingsPtr settings, fault::Plan plan)
   contexts_ = std::make_unique<tls::ContextCache>(library_);
   sockets_ = std::make_unique<dial::SocketBudget>(values.pool_max_racing);
   pinned_ = std::make_shared<raw::PinnedBytes>(*this, values.pool_max_pinned);
-  dial_environment_ = std::make_unique<dial::Environment>(dial::Environment{
-      *loop_, *resolver_, *sockets_, std::make_shared<tls::SessionCache>(), pinned_});
+  dial_environment_ = std::make_unique<dial::Environment>(
+      dial::Environment{*loop_, *resolver_, *sockets_, std::make_shared<tls::SessionCache>(),
+                        pinned_, faults_.get()});
   loop_->set_wake_handler([this] { mailbox_.drain(); });
   events().emit({.kind = EventKind::PoolCreated, .time = created_at_});
 }
