@@ -130,6 +130,32 @@ void conpool_endpoint_free(conpool_endpoint* endpoint) noexcept {
   core->unref();
 }
 
+conpool_status conpool_endpoint_force_breaker(conpool_endpoint* endpoint,
+                                              const char* state) noexcept {
+  return guard([&] {
+    using Force = policy::Breaker::Force;
+    if (endpoint == nullptr || state == nullptr) return code(Status::E_INVALID);
+    if (inherited(endpoint)) return code(Status::E_FORKED);
+    const std::string_view word(state);
+    if (word != "auto" && word != "open" && word != "closed") return code(Status::E_INVALID);
+    const Force force = word == "open"     ? Force::Open
+                        : word == "closed" ? Force::Closed
+                                           : Force::Auto;
+    pool::Core& core = *endpoint->core;
+    if (core.closed()) return code(Status::E_CLOSED);
+    Status found = Status::OK;
+    const Status called = core.call([&] {
+      Result<pool::Endpoint*> at = core.endpoint(endpoint->spec);
+      if (at) {
+        (*at)->force_breaker(force);
+      } else {
+        found = at.error().status;
+      }
+    });
+    return code(called != Status::OK ? called : found);
+  });
+}
+
 conpool_status conpool_endpoint_acquire(conpool_endpoint* endpoint, const conpool_config* config,
                                         conpool_queue* queue, uint64_t user_data,
                                         conpool_op* out_op) noexcept {

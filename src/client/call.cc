@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "client/fields.h"
+#include "client/retry.h"
 #include "ops/error_object.h"
 
 namespace conpool::client {
@@ -72,11 +73,13 @@ void Call::transition(State next) {
       case State::New:
         return false;
       case State::Waiting:
-        return state_ == State::New || state_ == State::Running;
+        return state_ == State::New || state_ == State::Running || state_ == State::Pausing;
       case State::Running:
         return state_ == State::Waiting;
       case State::Delivering:
         return state_ == State::Running;
+      case State::Pausing:
+        return state_ == State::Waiting || state_ == State::Running;
       case State::Done:
         return state_ != State::Done;
     }
@@ -201,6 +204,7 @@ void Call::granted(pool::Connection& connection, bool reused) {
 void Call::failed(const ErrorPtr& error) {
   guarded([&] {
     if (error == nullptr) return end(Status::E_NOMEM, nullptr, nullptr);
+    if (retry_failed_dial(*error)) return;
     auto own = std::make_shared<Error>(*error);
     own->proof = proof_;
     add_context(own.get());
@@ -221,7 +225,8 @@ void Call::detached() {
     const Status status = ended.failure.status;
     if (status == Status::OK || status == Status::E_CANCELLED)
       ended.failure = {.status = Status::E_CLOSED};
-    if (!send_again(ended)) fail_with(error_of(ended.failure, ended.phase));
+    if (discarded_status_ != 0) return retry_discarded();
+    end_send(ended);
   });
 }
 
@@ -245,10 +250,11 @@ void Call::on_interim(session::ResponseHead head) {
 
 void Call::on_head(session::ResponseHead head) {
   guarded([&] {
-    transition(State::Delivering);
     progressed();
     answered_ = true;
     head_at_ = progress_;
+    if (retry_status(head)) return arm_timer();
+    transition(State::Delivering);
     head_ = std::make_shared<const session::ResponseHead>(std::move(head));
     if (sent_ != kNotYet)
       endpoint_->figures().record(observe::HistogramId::FirstByteTime, head_at_ - sent_);
@@ -278,6 +284,7 @@ void Call::on_body(Slice bytes) {
   guarded([&] {
     progressed();
     const size_t size = bytes.size();
+    if (discard(size)) return;
     if (delivery_ == Delivery::Stream) return add_part(std::move(bytes));
     received_ += size;
     if (received_ > static_cast<uint64_t>(values->response_max_body)) return body_too_long();
@@ -289,6 +296,7 @@ void Call::on_body(Slice bytes) {
 void Call::on_trailers(session::Fields trailers) {
   guarded([&] {
     progressed();
+    if (discarded_status_ != 0) return;
     trailers_ = std::make_shared<const session::Fields>(std::move(trailers));
     post_gathered();
     if (delivery_ == Delivery::Stream) post_response(CONPOOL_EVENT_TRAILERS, head_);
@@ -301,9 +309,17 @@ void Call::on_done(const session::ExchangeEnd& end_in) {
     exchange_ = nullptr;
     note_proof(ended.proof);
     leave_connection(ended.lease);
+    if (discarded_status_ != 0) return retry_discarded();
     if (ended.failure.status == Status::OK) return succeed();
-    if (!send_again(ended)) fail_with(error_of(ended.failure, ended.phase));
+    end_send(ended);
   });
+}
+
+// A send failed: it is repeated where that is safe, or the call fails.
+void Call::end_send(const session::ExchangeEnd& ended) {
+  note_failed_send(ended);
+  if (send_again(ended) || retry_failed_send(ended)) return;
+  fail_with(error_of(ended.failure, ended.phase));
 }
 
 // --- its end -------------------------------------------------------------------------------------
@@ -337,13 +353,7 @@ bool Call::send_again(const session::ExchangeEnd& ended) {
     fresh_only = true;
   }
   resend_reasons_.push_back(reason);
-  Attempt attempt;
-  attempt.phase = ended.phase;
-  attempt.target = facts_->address;
-  attempt.started = granted_ - started_;
-  attempt.duration = now() - granted_;
-  attempt.failure = ended.failure;
-  earlier_.push_back(std::move(attempt));
+  remember_send(ended.failure, ended.phase);
   endpoint_->figures().add(counter_of(reason));
   endpoint_->events().emit({.kind = EventKind::RequestResent,
                             .time = now(),
@@ -357,18 +367,23 @@ bool Call::send_again(const session::ExchangeEnd& ended) {
 }
 
 void Call::abort(const Failure& failure, bool ask) {
-  const session::ExchangeEnd ended = std::exchange(exchange_, nullptr)->cancel();
+  session::ExchangeEnd ended = std::exchange(exchange_, nullptr)->cancel();
   if (ask) connection_->http().ask();
   note_proof(ended.proof);
   leave_connection(ended.lease);
+  if (discarded_status_ != 0 && was_timeout(failure.status)) return retry_discarded();
+  planned_.reset();
+  ended.failure = failure;
+  note_failed_send(ended);
+  if (retry_failed_send(ended)) return;
   fail_with(error_of(failure, ended.phase));
 }
 
 void Call::cancel(ops::Op&, Status reason) {
   guarded([&] {
     if (running()) return abort({.status = reason});
-    if (state_ != State::Waiting) return;
-    endpoint_->leave(*this, reason);
+    if (state_ != State::Waiting && state_ != State::Pausing) return;
+    if (state_ == State::Waiting) endpoint_->leave(*this, reason);
     auto error = std::make_shared<Error>(*endpoint_->error_for(reason, *this));
     error->proof = proof_;
     add_context(error.get());
@@ -385,8 +400,8 @@ void Call::body_ready() {
 void Call::body_failed(const Failure& failure) {
   guarded([&] {
     if (running()) return abort(failure);
-    if (state_ != State::Waiting) return;
-    endpoint_->leave(*this, failure.status);
+    if (state_ != State::Waiting && state_ != State::Pausing) return;
+    if (state_ == State::Waiting) endpoint_->leave(*this, failure.status);
     fail_with(error_of(failure, Phase::Queue));
   });
 }

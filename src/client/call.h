@@ -15,8 +15,13 @@
 // follows the bytes and not the server's framing: what is gathered is posted at the end of the turn
 // while the application holds few chunks of this call, else when it frees some, or there is much.
 //
+// Retries. A send that failed, or brought a status worth it, is repeated after a delay where the
+// retry policy allows it (call_retry.cc); a response that is not delivered for that reason is read
+// to its end, or its connection given up.
+//
 // Lifecycle: made with its op (any thread) → run on the loop → Waiting → Running → Delivering →
-// Done, with Running → Waiting for each re-send.
+// Done, with Running → Waiting for each re-send, and Waiting or Running → Pausing → Waiting for
+// each retry.
 #pragma once
 
 #include <memory>
@@ -65,6 +70,7 @@ class Call final : public std::enable_shared_from_this<Call>,
     Waiting,     // in the endpoint's line
     Running,     // sent or being sent; no head of the response yet
     Delivering,  // the head has come
+    Pausing,     // until the retry's delay has passed
     Done,        // FINAL was posted
   };
 
@@ -113,9 +119,27 @@ class Call final : public std::enable_shared_from_this<Call>,
   void post_gathered();
   void post_gathered_later();
 
+  // --- retries by policy
+  policy::CallOutcome outcome_of_response(uint16_t status) const;
+  void report_response(uint16_t status);
+  void note_failed_send(const session::ExchangeEnd& ended);
+  bool can_repeat() const;
+  bool plan_retry(bool after_timeout, std::optional<Nanos> server_delay);
+  void deny_retry(observe::Counter counter, const std::string& why);
+  bool retry_failed_send(const session::ExchangeEnd& ended);
+  bool retry_failed_dial(const Error& error);
+  bool retry_status(const session::ResponseHead& head);
+  bool discard(size_t size);
+  void retry_discarded();
+  void remember_send(const Failure& failure, Phase phase);
+  void pause(const Failure& why);
+  void end_pause();
+  void note_success();
+
   // --- the end of a sending
   // Gives the place back.
   void leave_connection(session::LeaseEnd how);
+  void end_send(const session::ExchangeEnd& ended);
   bool send_again(const session::ExchangeEnd& end);
   // Ends the exchange and the call.
   void abort(const Failure& failure, bool ask = false);
@@ -169,6 +193,16 @@ class Call final : public std::enable_shared_from_this<Call>,
   Proof proof_ = Proof::NeverSent;
   std::vector<Resend> resend_reasons_;
   std::vector<Attempt> earlier_;
+  struct PlannedRetry {
+    Nanos delay;
+    int64_t cost;
+  };
+  std::optional<PlannedRetry> planned_;
+  uint32_t retries_ = 0;
+  int64_t last_retry_cost_ = 0;
+  uint16_t discarded_status_ = 0;  // of the response that is being discarded
+  uint64_t discarded_ = 0;
+  std::string denied_;                                  // why the last failure was not retried
   std::shared_ptr<const pool::ConnectionFacts> facts_;  // of the last connection
   uint64_t uses_ = 0;
 

@@ -49,6 +49,7 @@ void Call::arm_timer() {
 void Call::on_timer() {
   guarded([&] {
     const Time at = now();
+    if (state_ == State::Pausing) return end_pause();
     if (at >= total_deadline) {
       // Of a connection that has not answered at all it is worth to know whether it lives.
       return abort({.status = Status::E_TIMEOUT,
@@ -102,6 +103,8 @@ void Call::post_response(uint32_t kind, std::shared_ptr<const session::ResponseH
 }
 
 void Call::succeed() {
+  report_response(head_->status);
+  note_success();
   post_gathered();
   ResponseFacts facts = facts_now();
   facts.times.total = core_.loop().now() - started_;
@@ -156,6 +159,7 @@ void Call::post_gathered_later() {
 void Call::add_context(Error* error) const {
   error->context.push_back(request_->text);
   if (sends_ > 1) error->context.push_back("after " + std::to_string(sends_) + " sends");
+  if (!denied_.empty()) error->context.push_back(denied_);
   if (earlier_.empty()) return;
   std::vector<Attempt> later;
   later.swap(error->attempts);
@@ -179,6 +183,7 @@ ErrorPtr Call::error_of(const Failure& cause, Phase phase) const {
 }
 
 void Call::fail_with(ErrorPtr error) {
+  if (endpoint_ != nullptr) endpoint_->report(*this, policy::CallOutcome::Ignored);
   post_gathered();
   auto* object = new ops::ErrorObject(error);
   end(error->cause.status, object, error);

@@ -72,6 +72,8 @@ const char* resend_text(Resend reason) {
       return "the server demands HTTP/1.1";
     case Resend::Preface:
       return "the server does not speak HTTP/2";
+    case Resend::Retry:
+      return "the retry policy";
   }
   return "";
 }

@@ -24,8 +24,8 @@
 
 namespace conpool::client {
 
-// Why it is sent again.
-enum class Resend : uint8_t { No, Unsent, Stale, Refused, Goaway, Http1, Preface };
+// Why it is sent again. Retry is the retry policy's (call_retry.cc), not decided here.
+enum class Resend : uint8_t { No, Unsent, Stale, Refused, Goaway, Http1, Preface, Retry };
 
 // How one sending ended.
 struct SendEnd {

@@ -73,6 +73,11 @@ void Connection::end_lease(Waiter& waiter, session::LeaseEnd how) {
   endpoint_.lease_ended(*this, good, waiter);
 }
 
+void Connection::report_holders(policy::CallOutcome outcome, const std::string& cause) {
+  for (Waiter* holder = holders_.front(); holder != nullptr; holder = holders_.next(*holder))
+    endpoint_.report(*holder, outcome, cause);
+}
+
 Result<raw::Lent> Connection::lend(bool blocking) {
   Result<raw::Lent> lent = raw().lend(blocking);
   if (lent) endpoint_.emit(observe::EventKind::ConnectionLent, *this);
@@ -86,9 +91,29 @@ void Connection::count_bytes() {
   counted_out_ = session_->bytes_out();
 }
 
+void Connection::probe(const ProbePlan& plan, Time deadline, Callback<void(ProbeResult)> done) {
+  auto ended = [this, done = std::move(done)](ProbeResult result) mutable {
+    // What follows may close the connection, and with it the probe.
+    Callback<void(ProbeResult)> told = std::move(done);
+    end_probe();
+    told(std::move(result));
+  };
+  probe_ = std::make_unique<Probe>(endpoint_.loop(), plan, *session_, protocol_, std::move(ended));
+  probe_->start(deadline);
+}
+
+// It may be in the middle of telling us: it goes at the turn's end.
+void Connection::end_probe() {
+  if (probe_ == nullptr) return;
+  probe_->cancel();
+  endpoint_.loop().discard(std::unique_ptr<io::Discardable>(std::move(probe_)));
+}
+
 void Connection::close(bool abort) {
+  end_probe();
   session_->close(abort);
   count_bytes();
+  if (protocol_ == dial::Protocol::Raw) report_holders(policy::CallOutcome::Ignored, {});
   while (Waiter* holder = holders_.front()) {
     holder->ListNode<HolderTag>::unlink();
     figures_.sub(Counter::LeasesActive);

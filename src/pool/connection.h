@@ -5,6 +5,7 @@
 
 #include "observe/counters.h"
 #include "pool/facts.h"
+#include "pool/probe.h"
 #include "pool/waiter.h"
 #include "raw/session.h"
 #include "session/http.h"
@@ -37,6 +38,12 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   // The waiter's place is free again, or gone.
   void end_lease(Waiter& waiter, session::LeaseEnd how);
   Result<raw::Lent> lend(bool blocking);
+  // Tells the breaker what the leases came to that still hold it.
+  void report_holders(policy::CallOutcome outcome, const std::string& cause);
+  // When the oldest of its leases began; kNever without one.
+  Time oldest_lease() { return leased() ? holders_.front()->granted_at : kNever; }
+  // Asks the peer whether an idle connection still works; `done` once, unless it closes before.
+  void probe(const ProbePlan& plan, Time deadline, Callback<void(ProbeResult)> done);
   bool leased() const { return !holders_.empty(); }
   // Ends what runs on it and closes the transport.
   void close(bool abort);
@@ -48,6 +55,7 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   void on_drain(const Failure& why) override;
   void on_dead(const Failure& why) override;
   void count_bytes();
+  void end_probe();
 
   Endpoint& endpoint_;
   const uint64_t id_;
@@ -57,6 +65,7 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   observe::Metrics& figures_;
   std::shared_ptr<const ConnectionFacts> facts_;
   List<Waiter, HolderTag> holders_;
+  std::unique_ptr<Probe> probe_;
   uint64_t counted_in_ = 0;
   uint64_t counted_out_ = 0;
 };

@@ -274,6 +274,12 @@ bool Core::forget_unused_endpoints() {
 bool Core::take_permit(Endpoint& asker, bool for_waiter) {
   const int64_t limit = settings_->values().pool_max_connections;
   if (permits_used_ >= limit) {
+    // Work goes before checks.
+    for (const auto& [id, endpoint] : endpoints_) {
+      if (for_waiter && endpoint->yield_check()) break;
+    }
+  }
+  if (permits_used_ >= limit) {
     if (!for_waiter) return false;  // nobody else's connection closes for one that nobody asked for
     // Idle connections starve nobody: the longest-idle one of another endpoint makes room.
     Endpoint* victim = nullptr;

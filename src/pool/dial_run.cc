@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "observe/error_counter.h"
 #include "policy/backoff.h"
 #include "pool/endpoint.h"
 #include "pool/public_addresses.h"
@@ -117,17 +118,10 @@ bool DialRun::allowed(const SocketAddress& address) {
 // Runs `change` on the balancer and reports what it did to the address's health.
 template <typename Change>
 void DialRun::with_health(const SocketAddress& address, Change&& change) {
-  using Health = policy::AddressHealth::State;
   policy::Balancer& balancer = endpoint_.balancer();
-  const Health before = balancer.health(address);
+  const policy::AddressHealth::State before = balancer.health(address);
   change(balancer);
-  const Health after = balancer.health(address);
-  if (before == after || after == Health::Suspect) return;
-  if (after == Health::Healthy && before == Health::Suspect) return;
-  const EventKind kind = after == Health::Cooling   ? EventKind::AddressCooling
-                         : after == Health::Probing ? EventKind::AddressProbing
-                                                    : EventKind::AddressHealthy;
-  endpoint_.events().emit({.kind = kind, .time = endpoint_.now(), .text = address.text()});
+  endpoint_.health_changed(address, before);
 }
 
 void DialRun::attempt_started(const SocketAddress& address) {
@@ -151,6 +145,7 @@ void DialRun::attempt_connected(const SocketAddress& address, Nanos rtt) {
 
 void DialRun::attempt_failed(const SocketAddress& address, const Failure& failure) {
   endpoint_.figures_of(address).add(Counter::AttemptsFailed);
+  endpoint_.figures_of(address).add(observe::error_counter(failure));
   if (policy::blame_of(failure) != policy::Blame::None)
     endpoint_.figures_of(address).add(Counter::AddressFailures);
   if (status_class(static_cast<int32_t>(failure.status)) == StatusClass::TLS) {

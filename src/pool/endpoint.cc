@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "ops/error_object.h"
+#include "policy/call_outcome.h"
 #include "pool/core.h"
 
 namespace conpool::pool {
@@ -17,20 +18,33 @@ namespace {
 
 constexpr Nanos kRefreshLeast = kSecond;
 constexpr Nanos kRefreshMost = 30 * kSecond;
+bool timed_out(Status status) {
+  return status == Status::E_QUEUE_TIMEOUT || status == Status::E_TIMEOUT ||
+         status == Status::E_DIAL_TIMEOUT;
+}
+
 constexpr size_t kMostAddressFigures = 256;  // beyond it those of vanished addresses are dropped
 
 MachineLimits machine_limits(const Values& values) {
   MachineLimits limits;
   limits.max_connections = values.endpoint_max_connections;
+  if (values.pool_max > 0)
+    limits.max_connections = std::min(limits.max_connections, values.pool_max);
   limits.max_waiters = values.endpoint_max_waiters;
   limits.max_draining = values.endpoint_max_draining;
   limits.min_idle = std::min(values.pool_min_idle, values.endpoint_max_connections);
+  limits.min = values.pool_min;
+  limits.warm_step = values.pool_warm_step;
+  limits.by_rate = static_cast<PoolSizing>(values.pool_sizing) == PoolSizing::Rate;
+  limits.codel = static_cast<QueueDiscipline>(values.queue_discipline) == QueueDiscipline::Codel;
+  limits.codel_target = values.queue_target;
+  limits.codel_interval = values.queue_interval;
   limits.idle_timeout = values.pool_idle_timeout;
   limits.max_age = values.pool_max_age;
   limits.age_jitter = values.pool_age_jitter;
   limits.max_uses = values.pool_max_uses;
   limits.drain_timeout = values.drain_timeout;
-  limits.check_after = values.check_send.empty() ? kNever : values.check_after;
+  limits.check_after = check_after(values, dial::Protocol::Raw);
   return limits;
 }
 
@@ -44,6 +58,8 @@ Endpoint::Endpoint(Core& core, uint64_t id, std::shared_ptr<const EndpointSpec> 
       figures_(observe::MetricScope::ENDPOINT, &core.figures()),
       balancer_(policy::balancer_options(values()), core.rng().next()),
       machine_(machine_limits(values()), *this, core.rng().next()),
+      gate_(values(), core.rng().next(), events_, figures_),
+      retry_budget_(policy::retry_budget_options(values())),
       memory_(values().http_memory) {
   timer_.set_callback([this] {
     machine_.on_timer(now());
@@ -51,15 +67,19 @@ Endpoint::Endpoint(Core& core, uint64_t id, std::shared_ptr<const EndpointSpec> 
     touch();
   });
   refresh_timer_.set_callback([this] { refresh(); });
+  parked_timer_.set_callback([this] { touch(); });
+  figures_.set(Counter::RetryTokens, retry_budget_.tokens());
   events_.emit({.kind = EventKind::EndpointCreated,
                 .time = now(),
                 .first = static_cast<int64_t>(spec_->settings->id()),
                 .text = spec_->name});
+  set_up_health();
   if (!spec_->target.addresses.empty()) use_addresses(spec_->target.addresses);
-  if (values().pool_min_idle > 0) touch();
+  if (values().pool_min_idle > 0 || values().pool_min > 0) touch();
 }
 
 Endpoint::~Endpoint() {
+  stop_checks();
   runs_.clear();
   for (auto& [id, connection] : connections_)
     connection->close(false);
@@ -114,6 +134,7 @@ void Endpoint::dispatch() {
   forget_old_network();
   retry_paced();
   forecast();
+  follow_breaker();
   machine_.dispatch(now());
   run_actions();
   end_preconnects(nullptr);
@@ -174,6 +195,9 @@ void Endpoint::run_actions() {
         if (action.waiter != nullptr)
           fail_waiter(static_cast<Waiter&>(*action.waiter), action.status, action.dial);
         break;
+      case Action::Kind::Renewing:
+        renewing(static_cast<Connection&>(*action.connection));
+        break;
       case Action::Kind::Close:
         close_connection(static_cast<Connection&>(*action.connection), action.reason);
         break;
@@ -191,6 +215,7 @@ void Endpoint::wait(Waiter& waiter) {
   const Values& v = *waiter.values;
   const Time start = now();
   if (waiter.ordinal == 0) waiter.ordinal = core_.next_request();
+  waiter.fail_when_full = static_cast<WhenExhausted>(v.pool_exhausted) == WhenExhausted::Fail;
   waiter.queue_deadline = deadline_after(start, v.queue_timeout);
   waiter.dial_deadline = deadline_after(start, v.dial_timeout);
   for (int64_t i = 0; i < v.connect_retries; ++i) {
@@ -199,14 +224,14 @@ void Endpoint::wait(Waiter& waiter) {
         deadline_after(waiter.dial_deadline, v.dial_timeout + v.connect_retry_delay_max);
   }
   waiter.total_deadline = v.total_timeout == 0 ? kNever : deadline_after(start, v.total_timeout);
-  enter_line(waiter, false);
+  enter(waiter, false);
 }
 
 void Endpoint::wait_again(Waiter& waiter) {
   const Values& v = *waiter.values;
   waiter.queue_deadline = deadline_after(now(), v.queue_timeout);
   waiter.dial_deadline = deadline_after(now(), v.dial_timeout);
-  enter_line(waiter, true);
+  enter(waiter, true);
 }
 
 void Endpoint::enter_line(Waiter& waiter, bool again) {
@@ -225,7 +250,12 @@ void Endpoint::enter_line(Waiter& waiter, bool again) {
 }
 
 void Endpoint::leave(Waiter& waiter, Status reason) {
-  machine_.remove_waiter(waiter);
+  if (waiter.ListNode<ParkedTag>::linked()) {
+    unpark(waiter);
+  } else {
+    machine_.remove_waiter(waiter);
+  }
+  report(waiter, policy::CallOutcome::Ignored);
   figures_.add(Counter::WaitersCancelled);
   events_.emit({.kind = EventKind::WaiterCancelled,
                 .time = now(),
@@ -266,7 +296,24 @@ void Endpoint::inject_faults(const Waiter& waiter, const Connection& connection)
                        .op = waiter.op_id});
 }
 
+// "10 open, 0 idle, 0 dialing, limit 10; 3 waiting; the oldest lease is 2.5s old".
+std::string Endpoint::state_text() const {
+  const MachineCounts& counts = machine_.counts();
+  Time oldest = kNever;
+  for (const auto& [id, connection] : connections_)
+    oldest = std::min(oldest, connection->oldest_lease());
+  std::string text = std::to_string(counts.open()) + " open, " +
+                     std::to_string(counts.active + counts.full) + " active, " +
+                     std::to_string(counts.idle) + " idle, " + std::to_string(counts.dialing) +
+                     " dialing, limit " + std::to_string(machine_.most_connections()) + "; " +
+                     std::to_string(counts.waiters) + " waiting";
+  if (oldest != kNever)
+    text += "; the oldest lease is " + duration_text(core_.loop().now() - oldest) + " old";
+  return text;
+}
+
 ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {
+  if (status == Status::E_BREAKER_OPEN) return breaker_error();
   auto error = std::make_shared<Error>();
   error->cause.status = status;
   error->phase = Phase::Queue;
@@ -278,21 +325,18 @@ ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {
       break;
     case Status::E_QUEUE_TIMEOUT:
     case Status::E_TIMEOUT:
-    case Status::E_DIAL_TIMEOUT: {
-      const MachineCounts& counts = machine_.counts();
-      error->cause.detail = "waited " + duration_text(now() - waiter.arrived) + " (" +
-                            std::to_string(counts.open()) + " open, " +
-                            std::to_string(counts.dialing) + " dialing, limit " +
-                            std::to_string(values().endpoint_max_connections) + ")";
+    case Status::E_DIAL_TIMEOUT:
+      error->cause.detail =
+          "waited " + duration_text(now() - waiter.arrived) + " (" + state_text() + ")";
       break;
-    }
+    case Status::E_POOL_EXHAUSTED:
+      error->cause.detail = state_text();
+      break;
     default:
       break;
   }
   error->context.push_back("waiting for a connection to " + spec_->target.text);
-  const bool late = status == Status::E_QUEUE_TIMEOUT || status == Status::E_TIMEOUT ||
-                    status == Status::E_DIAL_TIMEOUT;
-  if (late && last_failed_dial_ != nullptr) {
+  if ((timed_out(status) || status == Status::E_POOL_EXHAUSTED) && last_failed_dial_ != nullptr) {
     error->context.push_back("the last dial failed: " + last_failed_dial_->line());
     for (const Attempt& attempt : last_failed_dial_->attempts)
       error->add_attempt(attempt);
@@ -305,9 +349,14 @@ void Endpoint::fail_waiter(Waiter& waiter, Status status, uint64_t dial) {
   if (dial != 0) {
     error = failed_dials_.at(dial);
     status = error->cause.status;
+    report(waiter, policy::outcome_of_dial(error->cause), error->line());
     figures_.add(Counter::WaitersFailed);
   } else {
     error = error_for(status, waiter);
+    // Only a dial that hangs says something of the server.
+    const bool hung = status == Status::E_DIAL_TIMEOUT;
+    report(waiter, hung ? policy::CallOutcome::Failure : policy::CallOutcome::Ignored,
+           hung ? error->line() : std::string());
     if (status == Status::E_WAITERS_LIMIT) {
       figures_.add(Counter::WaitersRefused);
       events_.emit({.kind = EventKind::LimitReached,
@@ -315,16 +364,16 @@ void Endpoint::fail_waiter(Waiter& waiter, Status status, uint64_t dial) {
                     .op = waiter.op_id,
                     .first = values().endpoint_max_waiters,
                     .text = "endpoint.max_waiters"});
-    } else if (status != Status::E_CLOSED) {
+    } else if (timed_out(status)) {
       figures_.add(Counter::WaitersTimedOut);
     }
   }
-  events_.emit({.kind = dial == 0 && status != Status::E_CLOSED ? EventKind::WaiterTimedOut
-                                                                : EventKind::WaiterFailed,
-                .time = now(),
-                .op = waiter.op_id,
-                .status = status,
-                .first = now() - waiter.arrived});
+  events_.emit(
+      {.kind = dial == 0 && timed_out(status) ? EventKind::WaiterTimedOut : EventKind::WaiterFailed,
+       .time = now(),
+       .op = waiter.op_id,
+       .status = status,
+       .first = now() - waiter.arrived});
   waiter.failed(error);
 }
 
@@ -411,10 +460,12 @@ void Endpoint::dial_failed(DialRun& run, std::shared_ptr<Error> error) {
                 .text = error->context.empty() ? "" : error->context.front()});
   const bool tried = error->phase == Phase::Connect || error->phase == Phase::Tls;
   if (tried && !spec_->target.host.name.empty()) core_.resolver().mark_suspect(spec_->target.host);
+  if (error->cause.status == Status::E_DIAL_TIMEOUT) figures_.add(Counter::ErrorETIMEDOUT);
   last_failed_dial_ = error;
   end_preconnects(error);
+  const bool shortage = policy::local_shortage(error->cause);
   failed_dials_.emplace(dial, std::move(error));
-  machine_.dial_failed(dial, now());
+  machine_.dial_failed(dial, now(), shortage);
   run_actions();
   touch();
 }
@@ -431,7 +482,7 @@ void Endpoint::lease_ended(Connection& connection, bool reusable, const Waiter& 
                   .connection = connection.id(),
                   .first = static_cast<int64_t>(connection.uses)});
   }
-  machine_.lease_ended(connection, reusable, now());
+  machine_.lease_ended(connection, reusable, now(), now() - waiter.granted_at);
   run_actions();
   touch();
   core_.offer_permits();
@@ -452,8 +503,16 @@ void Endpoint::hold_changed(Connection& connection, bool held) {
   touch();
 }
 
+void Endpoint::renewing(const Connection& connection) {
+  figures_of(connection.address()).add(Counter::ConnectionsRenewed);
+  events_.emit({.kind = EventKind::ConnectionRenewing,
+                .time = now(),
+                .connection = connection.id(),
+                .first = now() - connection.opened});
+}
+
 void Endpoint::connection_drains(Connection& connection) {
-  machine_.drain(connection, CloseReason::Drained, now());
+  machine_.goes_away(connection, now());
   run_actions();
   touch();
 }
@@ -474,6 +533,8 @@ void Endpoint::connection_died(Connection& connection, const Failure& why) {
        .status = why.status,
        .os_error = why.os_error,
        .first = now() - connection.idle_since});
+  if (connection.protocol() == dial::Protocol::Raw)
+    connection.report_holders(policy::CallOutcome::Failure, failure_text(why));
   const bool ended = why.status == Status::E_CONNECTION_CLOSED;
   if (ended && spec_->kind == Kind::Http && !connection.leased() && connection.uses > 0)
     memory_.note_idle_close(now(), now() - connection.idle_since);
@@ -529,25 +590,6 @@ void Endpoint::emit_close(const Connection& connection, CloseReason reason) {
                 .text = kReasons[static_cast<size_t>(reason)]});
 }
 
-void Endpoint::start_check(Connection& connection) {
-  events_.emit({.kind = EventKind::ConnectionCheckStarted,
-                .time = now(),
-                .connection = connection.id(),
-                .first = now() - connection.checked_at});
-  connection.session().check([this, &connection](Result<void> result) {
-    const bool passed = result.has_value();
-    connection.figures().add(passed ? Counter::ChecksDone : Counter::ChecksFailed);
-    events_.emit(
-        {.kind = passed ? EventKind::ConnectionCheckDone : EventKind::ConnectionCheckFailed,
-         .time = now(),
-         .connection = connection.id()});
-    machine_.check_done(connection, passed, now());
-    run_actions();
-    touch();
-    core_.offer_permits();
-  });
-}
-
 void Endpoint::evict_longest_idle() {
   ConnectionRecord* oldest = machine_.longest_idle();
   assert(oldest != nullptr);
@@ -556,11 +598,15 @@ void Endpoint::evict_longest_idle() {
 }
 
 void Endpoint::shut_down(Time deadline) {
+  stop_checks();
   refresh_.reset();
   refresh_timer_.cancel();
   end_preconnects(make_error({.status = Status::E_CLOSED}, Phase::Queue,
                              {"connecting to " + spec_->target.text}));
   machine_.shut_down(deadline, now());
+  parked_timer_.cancel();
+  while (Waiter* waiter = parked_.front())
+    fail_parked(*waiter, Status::E_CLOSED);
   run_actions();
   touch();
 }
@@ -640,6 +686,7 @@ void Endpoint::use_addresses(const std::vector<SocketAddress>& addresses) {
   }
   balancer_.set_addresses(now(), sorted);
   figures_.set(Counter::Addresses, static_cast<int64_t>(known_.size()));
+  follow_addresses();
 }
 
 bool Endpoint::has_connection_to(const SocketAddress& address) const {

@@ -14,10 +14,13 @@
 #include "observe/events.h"
 #include "observe/metrics.h"
 #include "policy/balancer.h"
+#include "policy/retry.h"
 #include "pool/address_book.h"
 #include "pool/connection.h"
 #include "pool/dial_run.h"
 #include "pool/endpoint_machine.h"
+#include "pool/health_checker.h"
+#include "pool/gate.h"
 #include "pool/lease.h"
 #include "pool/preconnect.h"
 #include "pool/protocol_memory.h"
@@ -45,8 +48,12 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   bool listed = false;  // in the core's line for permits
   const ConnectionRecord* longest_idle() { return machine_.longest_idle(); }
   void evict_longest_idle();
+  // A check under way gives its permit back. False without one.
+  bool yield_check();
   void shut_down(Time deadline);
-  bool empty() const { return machine_.empty() && runs_.empty() && preconnects_.empty(); }
+  bool empty() const {
+    return machine_.empty() && parked_count_ == 0 && runs_.empty() && preconnects_.empty();
+  }
   // Nothing of it is in use, and nothing would be lost with it.
   bool forgettable() const { return empty() && spec_.use_count() == 1 && !touched_; }
   observe::MetricNode figures_node();
@@ -59,6 +66,13 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   // Back to its first position: its place ended before the peer looked at what it sent. Its total
   // deadline stays.
   void wait_again(Waiter& waiter);
+  // What the call it got a place for came to; once, and not after leave() or failed().
+  // `cause` of a failure is named in the errors of those that the breaker refuses.
+  void report(Waiter& waiter, policy::CallOutcome outcome, std::string cause = {});
+  void force_breaker(policy::Breaker::Force force);
+  policy::RetryBudget& retry_budget() { return retry_budget_; }
+  // Of the adaptive backoff, in thousandths.
+  uint32_t retry_stretch() { return gate_.stretch(now()); }
   // Leaves the line untold.
   void leave(Waiter& waiter, Status reason);
   ErrorPtr error_for(Status status, const Waiter& waiter);
@@ -93,6 +107,13 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void dial_succeeded(DialRun& run, dial::Established established);
   void dial_failed(DialRun& run, std::shared_ptr<Error> error);
 
+  // --- for its checks
+  bool take_check_permit();
+  void return_check_permit();
+  void check_ended(const SocketAddress& address, const Result<void>& verdict, Nanos took);
+  // Tells of what became of an address's health since it was `before`.
+  void health_changed(const SocketAddress& address, policy::AddressHealth::State before);
+
   io::Loop& loop();
   Time now();
   Rng& rng();
@@ -105,6 +126,19 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   bool take_permit(bool for_waiter) override;
   void return_permit() override;
   bool usable(ConnectionRecord& connection) override;
+
+  // --- the breaker
+  void enter(Waiter& waiter, bool again);
+  bool park(Waiter& waiter);
+  void refuse(Waiter& waiter);
+  void follow_breaker();
+  void empty_line();
+  void admit_parked();
+  void unpark(Waiter& waiter);
+  void fail_parked(Waiter& waiter, Status status);
+  ErrorPtr breaker_error();
+  void arm_parked();
+  Time parked_deadline(const Waiter& waiter) const;
 
   // --- preconnects
   void end_preconnects(const ErrorPtr& failed);
@@ -125,11 +159,16 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void start_dial(uint64_t id, Waiter* sponsor);
   void fail_waiter(Waiter& waiter, Status status, uint64_t dial);
   void enter_line(Waiter& waiter, bool again);
+  void renewing(const Connection& connection);
+  std::string state_text() const;
   void count_opened(const dial::Established& established, observe::Metrics& at);
   void note_protocol(Connection& connection);
   void forecast();
   Nanos usable_idle(Nanos limit, Nanos rtt) const;
   void close_connection(Connection& connection, CloseReason reason);
+  void set_up_health();
+  void follow_addresses();
+  void stop_checks();
   void start_check(Connection& connection);
   void abort_run(DialRun& run);
   void remove_run(DialRun& run);
@@ -150,11 +189,19 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   std::map<SocketAddress, std::unique_ptr<observe::Metrics>> address_figures_;
   policy::Balancer balancer_;
   EndpointMachine machine_;
+  Gate gate_;
+  policy::RetryBudget retry_budget_;
+  List<Waiter, ParkedTag> parked_;  // wait for the breaker, in the order of their arrival
+  int64_t parked_count_ = 0;
+  Timer parked_timer_;
+  std::string last_cause_;  // of the last failure that the breaker counted
   ProtocolMemory memory_;
   std::vector<std::unique_ptr<Preconnect>> preconnects_;
   AddressBook book_;
   std::vector<SocketAddress> known_;  // with ports, as given to the balancer
 
+  std::unique_ptr<ProbePlan> probes_;  // null where none are asked for
+  std::unique_ptr<HealthChecker> checker_;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<DialRun>> runs_;
   ErrorPtr last_failed_dial_;                  // until one succeeds

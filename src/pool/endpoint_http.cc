@@ -39,11 +39,10 @@ void Endpoint::note_protocol(Connection& connection) {
   connection.leases_bounded = true;
   if (connection.protocol() == dial::Protocol::Http2) {
     memory_.note_http2(now());
-    connection.check_after = values().h2_ping_idle;
   } else {
     memory_.note_http1(now());
-    connection.check_after = kNever;
   }
+  connection.check_after = check_after(values(), connection.protocol());
   connection.idle_limit = usable_idle(memory_.idle_limit(now()), connection.facts()->rtt);
   forecast();
 }

@@ -9,29 +9,48 @@ namespace conpool::pool {
 
 EndpointMachine::EndpointMachine(const MachineLimits& limits, Environment& environment,
                                  uint64_t seed)
-    : limits_(limits), environment_(environment), rng_(seed) {
+    : limits_(limits),
+      environment_(environment),
+      rng_(seed),
+      codel_(limits.codel_target, limits.codel_interval) {
   redial_timer_.set_callback([] {});
 }
 
 // --- waiters ---------------------------------------------------------------------------------
 
-void EndpointMachine::add_waiter(WaiterRecord& waiter, Time now) {
-  now_ = now;
+void EndpointMachine::number(WaiterRecord& waiter, Time now) {
+  if (waiter.number != 0) return;
   waiter.arrived = now;
   waiter.number = next_waiter_++;
-  if (shutting_down_) {
-    actions_.push_back(
-        {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
-    return;
+}
+
+void EndpointMachine::refuse(WaiterRecord& waiter, Status status) {
+  actions_.push_back({.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = status});
+}
+
+std::vector<WaiterRecord*> EndpointMachine::take_waiters() {
+  std::vector<WaiterRecord*> taken;
+  taken.reserve(static_cast<size_t>(counts_.waiters));
+  while (WaiterRecord* waiter = waiters_.front()) {
+    unlink(*waiter);
+    taken.push_back(waiter);
   }
+  return taken;
+}
+
+void EndpointMachine::add_waiter(WaiterRecord& waiter, Time now) {
+  now_ = now;
+  number(waiter, now);
+  if (shutting_down_) return refuse(waiter, Status::E_CLOSED);
+  demand_.arrived(now);
+  if (waiter.fail_when_full && counts_.waiters >= places_left())
+    return refuse(waiter, Status::E_POOL_EXHAUSTED);
+  if (cannot_be_served(waiter)) return refuse(waiter, Status::E_QUEUE_TIMEOUT);
   // Those that an idle connection or a dial can serve do not count: 0 means to fail at once when
   // all is taken.
   if (counts_.waiters >= limits_.max_waiters &&
-      counts_.waiters >= limits_.max_waiters + places_left()) {
-    actions_.push_back(
-        {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_WAITERS_LIMIT});
-    return;
-  }
+      counts_.waiters >= limits_.max_waiters + places_left())
+    return refuse(waiter, Status::E_WAITERS_LIMIT);
   waiters_.push_back(waiter);
   enter(waiter);
 }
@@ -49,6 +68,16 @@ int64_t EndpointMachine::places_left() {
   return places + more * each;
 }
 
+// With codel: whether the line before it is so long that it would come too late even if places came
+// free twice as fast as they did lately.
+bool EndpointMachine::cannot_be_served(const WaiterRecord& waiter) const {
+  if (!limits_.codel || !demand_.known() || counts_.waiters == 0) return false;
+  const Time deadline = std::min(waiter.queue_deadline, waiter.total_deadline);
+  if (deadline == kNever) return false;
+  const int64_t places = std::max<int64_t>(1, counts_.open() + counts_.dialing);
+  return (counts_.waiters + 1) * (demand_.held() / 2) / places > deadline - now_;
+}
+
 void EndpointMachine::enter(WaiterRecord& waiter) {
   ++counts_.waiters;
   if (waiter.fresh_only) waiter.fresh_after = now_;
@@ -60,11 +89,7 @@ void EndpointMachine::enter(WaiterRecord& waiter) {
 
 void EndpointMachine::requeue(WaiterRecord& waiter, Time now) {
   now_ = now;
-  if (shutting_down_) {
-    actions_.push_back(
-        {.kind = Action::Kind::FailWaiter, .waiter = &waiter, .status = Status::E_CLOSED});
-    return;
-  }
+  if (shutting_down_) return refuse(waiter, Status::E_CLOSED);
   WaiterRecord* position = waiters_.front();
   while (position != nullptr && position->number < waiter.number)
     position = waiters_.next(*position);
@@ -151,18 +176,24 @@ void EndpointMachine::start_dials(Time now) {
   permit_wanted_ = false;
   warming_refused_ = false;
   Time redial = kNever;
-  for (WaiterRecord* w = waiters_.front(); w != nullptr; w = waiters_.next(*w)) {
+  for (WaiterRecord *w = waiters_.front(), *next = nullptr; w != nullptr; w = next) {
+    next = waiters_.next(*w);
     if (covering() >= counts_.waiters - resting_ || counts_.open() + counts_.dialing >= limit())
       break;
     if (w->dial != 0) continue;
     const Time not_before = std::max(w->redial_at, settle_at_);
     if (not_before > now) {
       redial = std::min(redial, not_before);
+      // No connection, no dial, and none before it must leave.
+      if (counts_.open() + covering() == 0 &&
+          not_before >= std::min(w->queue_deadline, w->total_deadline))
+        fail_waiter(*w, Status::E_QUEUE_TIMEOUT);
       continue;
     }
     if (!start_dial(w, now)) return;
   }
-  while (!shutting_down_ && wants_more() && counts_.open() + counts_.dialing < limit()) {
+  while (!shutting_down_ && may_warm_ && wants_more() &&
+         counts_.open() + counts_.dialing < limit()) {
     const Time not_before = std::max(warm_at_, settle_at_);
     if (not_before > now) {
       redial = std::min(redial, not_before);
@@ -183,6 +214,13 @@ void EndpointMachine::start_dials(Time now) {
 bool EndpointMachine::wants_more() {
   const bool undecided = forecast_.places == Forecast::kUndecided;
   if (undecided && under_way() > 0) return false;  // one dial decides
+  const int64_t standing = counts_.open() + counts_.dialing;
+  if (renewing_ > under_way()) return true;
+  fill_gap_ = fill_gap_ && standing == 0;
+  if (fill_gap_) return true;
+  const auto ahead = std::count_if(dials_.begin(), dials_.end(),
+                                   [](const Dial& dial) { return dial.sponsor == nullptr; });
+  if (ahead < limits_.warm_step && standing < wanted_size()) return true;
   if (counts_.open() + counts_.dialing <
       (forecast_.multiplexed() && !undecided ? std::min<int64_t>(warm_target_, 1) : warm_target_))
     return true;
@@ -193,6 +231,13 @@ bool EndpointMachine::wants_more() {
                             : counts_.idle + spare;
   if (ready < limits_.min_idle) return true;
   return beyond_ideal() && under_way() == 0;
+}
+
+// How many connections there should be, whoever waits.
+int64_t EndpointMachine::wanted_size() const {
+  const bool several = forecast_.multiplexed();  // Demand counts places, and a connection has many
+  const int64_t by_rate = limits_.by_rate && !several ? demand_.places(now_) : 0;
+  return std::max(limits_.min, by_rate);
 }
 
 // Every connection has its ideal number of streams, and one has more.
@@ -229,11 +274,15 @@ void EndpointMachine::dial_succeeded(uint64_t dial, ConnectionRecord& connection
   connection.timer.set_callback([this, &connection] { on_connection_timer(connection); });
   connection.idle_since = now;
   transition(connection, state_for(connection));  // the dial's permit goes over to the connection
-  if (shutting_down_) close(connection, CloseReason::Shutdown);
+  if (shutting_down_) {
+    close(connection, CloseReason::Shutdown);
+  } else {
+    retire_renewed(now);
+  }
   check_invariants();
 }
 
-void EndpointMachine::dial_failed(uint64_t dial, Time now) {
+void EndpointMachine::dial_failed(uint64_t dial, Time now, bool shortage) {
   now_ = now;
   const auto found =
       std::find_if(dials_.begin(), dials_.end(), [dial](const Dial& d) { return d.id == dial; });
@@ -244,6 +293,8 @@ void EndpointMachine::dial_failed(uint64_t dial, Time now) {
   environment_.return_permit();
   const Time redial_at = deadline_after(now, next_redial_delay());
   warm_at_ = redial_at;
+  fill_gap_ = false;
+  if (shortage) settle_at_ = std::max(settle_at_, redial_at);
   if (failed.sponsor != nullptr) {
     failed.sponsor->dial = 0;
     failed.sponsor->redial_at = redial_at;
@@ -353,6 +404,7 @@ void EndpointMachine::transition(ConnectionRecord& connection, ConnectionState n
   assert(before != ConnectionState::Draining || next == ConnectionState::Closed);
   if (before == next) return;
   connection.ListNode<ConnectionTag>::unlink();
+  if (next == ConnectionState::Draining || next == ConnectionState::Closed) end_renewal(connection);
   if (int64_t* count = count_of(before)) --*count;
   if (int64_t* count = count_of(next)) ++*count;
   connection.state = next;
@@ -375,7 +427,7 @@ void EndpointMachine::arm_connection(ConnectionRecord& connection) {
   const bool unused = connection.state == ConnectionState::Idle ||
                       (connection.state == ConnectionState::Full && connection.leases == 0);
   if (unused) {
-    deadline = std::min(connection.retire_at, idle_end(connection));
+    deadline = std::min(connection.retire_at, idle_end(connection, false));
   } else if (connection.state == ConnectionState::Draining) {
     deadline = connection.drain_deadline;
   }
@@ -385,7 +437,54 @@ void EndpointMachine::arm_connection(ConnectionRecord& connection) {
 void EndpointMachine::on_connection_timer(ConnectionRecord& connection) {
   if (connection.state == ConnectionState::Draining)
     return close(connection, CloseReason::DrainTimeout);
-  if (const CloseReason* reason = worn_out(connection, now_)) close(connection, *reason);
+  const CloseReason* reason = worn_out(connection, now_);
+  if (reason != nullptr && !renew(connection, *reason, now_)) return close(connection, *reason);
+  // One that is kept for the endpoint's least size is looked at again later.
+  if (connection.state == ConnectionState::Idle) {
+    const Time again = deadline_after(now_, std::max(limits_.idle_timeout, kMillisecond));
+    connection.timer.arm(timers_, std::min(connection.retire_at, again));
+  }
+}
+
+// --- renewal -----------------------------------------------------------------------------------
+
+bool EndpointMachine::in_use(const ConnectionRecord& connection, Time now) const {
+  if (connection.leases > 0 || sized_down()) return true;
+  return connection.uses > 0 && now - connection.idle_since < kRenewalIdle;
+}
+
+// In place of closing it for its age: true when it stays until its successor stands.
+bool EndpointMachine::renew(ConnectionRecord& connection, CloseReason reason, Time now) {
+  if (reason != CloseReason::Age || connection.renewing || shutting_down_ || !may_warm_ ||
+      !in_use(connection, now))
+    return false;
+  connection.renewing = true;
+  connection.retire_at = deadline_after(now, kRenewalGrace);
+  ++renewing_;
+  actions_.push_back({.kind = Action::Kind::Renewing, .connection = &connection});
+  return true;
+}
+
+void EndpointMachine::end_renewal(ConnectionRecord& connection) {
+  if (std::exchange(connection.renewing, false)) --renewing_;
+}
+
+// A connection has come: one that waited for it goes.
+void EndpointMachine::retire_renewed(Time now) {
+  if (renewing_ == 0) return;
+  for (Connections* list : {&idle_, &active_, &full_, &held_}) {
+    for (ConnectionRecord* c = list->front(); c != nullptr; c = list->next(*c)) {
+      if (c->renewing) return drain(*c, CloseReason::Age, now);
+    }
+  }
+}
+
+void EndpointMachine::goes_away(ConnectionRecord& connection, Time now) {
+  // A server that goes away after each use gains nothing by a successor that nobody waits for.
+  const bool used = in_use(connection, now) && connection.uses > 1;
+  drain(connection, CloseReason::Drained, now);
+  if (used && multiplexed() && !shutting_down_ && counts_.open() + counts_.dialing == 0)
+    fill_gap_ = true;
 }
 
 void EndpointMachine::close(ConnectionRecord& connection, CloseReason reason) {
@@ -417,8 +516,10 @@ void EndpointMachine::set_held(ConnectionRecord& connection, bool held) {
   }
 }
 
-void EndpointMachine::lease_ended(ConnectionRecord& connection, bool reusable, Time now) {
+void EndpointMachine::lease_ended(ConnectionRecord& connection, bool reusable, Time now,
+                                  Nanos held) {
   now_ = now;
+  demand_.served(held);
   assert(connection.leases > 0);
   --connection.leases;
   if (connection.state == ConnectionState::Closed) return;
@@ -437,7 +538,8 @@ void EndpointMachine::lease_ended(ConnectionRecord& connection, bool reusable, T
   transition(connection, state_for(connection));
   arm_connection(connection);
   if (connection.state == ConnectionState::Idle) {
-    if (const CloseReason* reason = worn_out(connection, now)) close(connection, *reason);
+    const CloseReason* reason = worn_out(connection, now);
+    if (reason != nullptr && !renew(connection, *reason, now)) close(connection, *reason);
   }
   check_invariants();
 }
@@ -485,8 +587,8 @@ void EndpointMachine::drain(ConnectionRecord& connection, CloseReason reason, Ti
 }
 
 // A connection that was just dialed is worth one lease even where none are kept.
-Time EndpointMachine::idle_end(const ConnectionRecord& connection) const {
-  Nanos idle = std::min(limits_.idle_timeout, connection.idle_limit);
+Time EndpointMachine::idle_end(const ConnectionRecord& connection, bool kept) const {
+  Nanos idle = kept ? connection.idle_limit : std::min(limits_.idle_timeout, connection.idle_limit);
   if (connection.uses == 0) {
     if (limits_.idle_timeout == 0) return kNever;
     idle = std::max(idle, std::min(limits_.idle_timeout, kFreshFor));
@@ -502,7 +604,8 @@ const CloseReason* EndpointMachine::worn_out(const ConnectionRecord& connection,
   if (now >= connection.retire_at) return &kAge;
   if (limits_.max_uses > 0 && connection.uses >= static_cast<uint64_t>(limits_.max_uses))
     return &kUses;
-  return now >= idle_end(connection) ? &kIdle : nullptr;
+  const bool kept = limits_.min > 0 && sized_down();
+  return now >= idle_end(connection, kept) ? &kIdle : nullptr;
 }
 
 // --- dispatch ------------------------------------------------------------------------------------
@@ -514,7 +617,8 @@ ConnectionRecord* EndpointMachine::least_busy(bool within_ideal, Time now) {
   for (ConnectionRecord* c = active_.front(); c != nullptr;) {
     ConnectionRecord* next = active_.next(*c);
     const bool used_up = limits_.max_uses > 0 && c->uses >= static_cast<uint64_t>(limits_.max_uses);
-    if (now >= c->retire_at || used_up) {
+    const bool aged = now >= c->retire_at && !renew(*c, CloseReason::Age, now);
+    if (aged || used_up) {
       drain(*c, used_up ? CloseReason::Uses : CloseReason::Age, now);
     } else if ((!within_ideal || c->leases < c->capacity.soft) &&
                (best == nullptr || c->leases < best->leases)) {
@@ -531,7 +635,8 @@ ConnectionRecord* EndpointMachine::pick(const WaiterRecord& waiter, Time now) {
   if (ConnectionRecord* best = least_busy(true, now)) return best;
   while (ConnectionRecord* c = idle_.front()) {  // newest first: it is the least likely to be stale
     if (c->idle_since < waiter.fresh_after) break;
-    if (const CloseReason* reason = worn_out(*c, now)) {
+    const CloseReason* reason = worn_out(*c, now);
+    if (reason != nullptr && !renew(*c, *reason, now)) {
       close(*c, *reason);
       continue;
     }
@@ -556,6 +661,7 @@ ConnectionRecord* EndpointMachine::pick(const WaiterRecord& waiter, Time now) {
 
 void EndpointMachine::grant(WaiterRecord& waiter, ConnectionRecord& connection, Time now) {
   unlink(waiter);
+  if (limits_.codel) codel_.served(now, now - waiter.arrived);
   waiter.granted_at = now;
   failed_in_a_row_ = 0;
   ++connection.leases;
@@ -565,11 +671,7 @@ void EndpointMachine::grant(WaiterRecord& waiter, ConnectionRecord& connection, 
   actions_.push_back({.kind = Action::Kind::Grant, .waiter = &waiter, .connection = &connection});
 }
 
-void EndpointMachine::dispatch(Time now) {
-  now_ = now;
-  if (shutting_down_) return;
-  // Nothing below may fail half-way for want of memory: a waiter would be lost.
-  actions_.reserve(actions_.size() + static_cast<size_t>(2 * counts_.waiters + counts_.open()) + 8);
+void EndpointMachine::grant_in_order(Time now) {
   for (WaiterRecord* w = waiters_.front(); w != nullptr && counts_.waiters > checking_;) {
     WaiterRecord* next = waiters_.next(*w);
     ConnectionRecord* connection = pick(*w, now);
@@ -580,22 +682,50 @@ void EndpointMachine::dispatch(Time now) {
     }
     w = next;
   }
+}
+
+void EndpointMachine::grant_newest_first(Time now) {
+  while (counts_.waiters > checking_) {
+    WaiterRecord* newest = waiters_.back();
+    ConnectionRecord* connection = newest == nullptr ? nullptr : pick(*newest, now);
+    if (connection == nullptr) return;
+    grant(*newest, *connection, now);
+  }
+}
+
+void EndpointMachine::dispatch(Time now) {
+  now_ = now;
+  if (shutting_down_) return;
+  // Nothing below may fail half-way for want of memory: a waiter would be lost.
+  actions_.reserve(actions_.size() + static_cast<size_t>(2 * counts_.waiters + counts_.open()) + 8);
+  if (limits_.codel && waiters_.front() == nullptr) codel_.emptied(now);
+  if (limits_.codel && waiters_.front() != nullptr)
+    codel_.looked(now, now - waiters_.front()->arrived);
+  if (limits_.codel && codel_.standing()) {
+    grant_newest_first(now);
+  } else {
+    grant_in_order(now);
+  }
   start_dials(now);
   fail_overdue(now);
   // Where none are kept, one that was dialed for nobody goes as well.
-  while (limits_.idle_timeout == 0 && limits_.min_idle == 0 && idle_.front() != nullptr)
+  const bool keeps_none = limits_.idle_timeout == 0 && limits_.min_idle == 0 && limits_.min == 0;
+  while (keeps_none && idle_.front() != nullptr)
     close(*idle_.front(), CloseReason::Idle);
   check_invariants();
 }
 
-// Waiters whose time in the queue ended while something covered them, and nothing does any more.
+// Waiters whose time in the queue ended while something covered them, and nothing does any more;
+// and those that would have to wait for the pool's total limit, and will not.
 void EndpointMachine::fail_overdue(Time now) {
-  if (!overdue_) return;
+  if (!overdue_ && !permit_wanted_) return;
   overdue_ = false;
   int64_t covered = covering();
   for (WaiterRecord* w = waiters_.front(); w != nullptr;) {
     WaiterRecord* next = waiters_.next(*w);
-    if (now >= w->queue_deadline) {
+    if (w->fail_when_full && permit_wanted_ && covered <= 0 && !w->resting) {
+      fail_waiter(*w, Status::E_POOL_EXHAUSTED);
+    } else if (now >= w->queue_deadline) {
       if (covered > 0 || w->resting) {
         overdue_ = true;
       } else {
@@ -641,7 +771,8 @@ void EndpointMachine::shut_down(Time deadline, Time now) {
 void EndpointMachine::check_invariants() const {
   assert(counts_.idle >= 0 && counts_.active >= 0 && counts_.full >= 0 && counts_.held >= 0);
   assert(counts_.dialing == static_cast<int64_t>(dials_.size()));
-  assert(counts_.open() + counts_.dialing <= limits_.max_connections);
+  assert(counts_.open() + counts_.dialing <= limits_.max_connections + renewing_);
+  assert(renewing_ >= 0 && renewing_ <= counts_.open());
   assert(resting_ >= 0 && resting_ <= counts_.dialing);
   assert(counts_.waiters >= 0 && counts_.draining >= 0 && checking_ >= 0);
 }

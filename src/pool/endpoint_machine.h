@@ -14,6 +14,15 @@
 // covers any more, unless an open connection may still come back to them; a new dial for those that
 // stay waits for the redial delay.
 //
+// Size. Connections are dialed for waiters that nothing covers; ahead of them up to `min`, and with
+// rate sizing up to what Demand says, `warm_step` dials at a time. Idle ones close down to `min`.
+//
+// Renewal. A connection that reaches its age limit while it is in use stays until its successor
+// stands, for kRenewalGrace at most; it does not count against the limit for that time. One that
+// drains because its peer goes away leaves a gap that is filled at once when it was the last one.
+//
+// Order. First come, first served; with codel the newest waiter goes first while the line stands.
+//
 // Lifecycle: events change state and append actions; the driver runs the actions afterwards, in
 // order. Grants and dials are decided in dispatch(), which the driver calls at the end of a turn in
 // which anything happened.
@@ -28,6 +37,8 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "base/timer.h"
+#include "policy/codel.h"
+#include "pool/demand.h"
 #include "session/session.h"
 
 namespace conpool::pool {
@@ -49,6 +60,7 @@ struct WaiterRecord : ListNode<WaiterTag> {
   // Wants a connection that was idle for no longer than the one that just turned out to be dead:
   // set before it enters the line, which notes the time.
   bool fresh_only = false;
+  bool fail_when_full = false;  // rather than wait for a place
   Time fresh_after = 0;
   Time granted_at = 0;
   uint64_t use = 0;  // of its connection: its lease number, from 1
@@ -76,6 +88,7 @@ struct ConnectionRecord : ListNode<ConnectionTag> {
   Nanos idle_limit = kNever;    // the peer closes it after so long, by what is known
   int64_t check_places = 0;     // places that wait for the check's end
   bool leases_bounded = false;  // its leases have deadlines of their own: a drain waits for them
+  bool renewing = false;        // waits for its successor
   Time opened = 0;
   Time retire_at = kNever;  // its age limit
   Time idle_since = 0;
@@ -90,6 +103,12 @@ struct MachineLimits {
   int64_t max_waiters = 1024;
   int64_t max_draining = 16;
   int64_t min_idle = 0;
+  int64_t min = 0;  // connections that do not close for being idle
+  int64_t warm_step = INT64_MAX;
+  bool by_rate = false;
+  bool codel = false;
+  Nanos codel_target = 5 * kMillisecond;
+  Nanos codel_interval = 100 * kMillisecond;
   Nanos idle_timeout = 55 * kSecond;
   Nanos max_age = 10 * kMinute;  // 0 = unlimited
   int64_t age_jitter = 10;       // percent
@@ -105,6 +124,11 @@ inline constexpr Nanos kFreshFor = kSecond;
 // Delay before a dial is started again for waiters that stayed after a failed one, and for warming.
 inline constexpr Nanos kRedialDelay = 250 * kMillisecond;
 inline constexpr Nanos kRedialDelayMax = 30 * kSecond;
+
+// How long a connection may outlive its age limit while its successor is dialed, and for how long
+// after its last use it is worth one.
+inline constexpr Nanos kRenewalGrace = 30 * kSecond;
+inline constexpr Nanos kRenewalIdle = 10 * kSecond;
 
 enum class CloseReason : uint8_t {
   Idle,
@@ -130,6 +154,7 @@ struct Action {
     Check,       // ask connection the active check's question, then call check_done
     FailWaiter,  // status; with dial != 0: by the failure of that dial. Null: it has left
     Close,       // connection; abort tells whether to reset
+    Renewing,    // tells that connection's successor is being dialed
   };
   Kind kind;
   WaiterRecord* waiter = nullptr;
@@ -184,11 +209,19 @@ class EndpointMachine {
   // A waiter whose lease ended as not processed goes back to its first position.
   void requeue(WaiterRecord& waiter, Time now);
   void remove_waiter(WaiterRecord& waiter);
+  // Gives it its position in the order of arrival, if it has none yet.
+  void number(WaiterRecord& waiter, Time now);
+  // Fails one that is not in the line.
+  void refuse(WaiterRecord& waiter, Status status);
+  // All leave the line, untold, in their order; dials go on.
+  std::vector<WaiterRecord*> take_waiters();
 
   // --- dials
   void set_forecast(const Forecast& forecast) { forecast_ = forecast; }
   // At least so many connections are to be opened, once, whoever waits.
   void warm_to(int64_t connections) { warm_target_ = connections; }
+  // Whether connections are dialed that nobody waits for.
+  void let_warm(bool on) { may_warm_ = on; }
   // The last dispatch would have dialed for nobody in particular, and was refused a permit.
   bool warming_refused() const { return warming_refused_; }
   // The protocol is known, and one connection serves many at once.
@@ -197,7 +230,9 @@ class EndpointMachine {
   }
   void dial_succeeded(uint64_t dial, ConnectionRecord& connection, session::Capacity capacity,
                       Time now);
-  void dial_failed(uint64_t dial, Time now);
+  // `shortage`: for want of something of this machine's, so that another dial at once would fail as
+  // well.
+  void dial_failed(uint64_t dial, Time now, bool shortage = false);
   // A dial whose round failed rests before it is repeated. False: the waiter that wished for it is
   // gone, so it has failed. A resting dial covers nobody but that waiter.
   bool rest_dial(uint64_t dial);
@@ -208,12 +243,15 @@ class EndpointMachine {
   // --- connections
   void set_capacity(ConnectionRecord& connection, session::Capacity capacity);
   void set_held(ConnectionRecord& connection, bool held);
-  void lease_ended(ConnectionRecord& connection, bool reusable, Time now);
+  // `held`: how long the place was taken.
+  void lease_ended(ConnectionRecord& connection, bool reusable, Time now, Nanos held = 0);
   void check_done(ConnectionRecord& connection, bool passed, Time now);
   // Closes what was idle at `now`: a connection of the same age turned out to be dead.
   void drop_idle(Time now);
   // The transport is gone, or must go.
   void dead(ConnectionRecord& connection, CloseReason reason);
+  // Its peer goes away: drains, and a successor is dialed where it was the last one in use.
+  void goes_away(ConnectionRecord& connection, Time now);
   // No new leases; closes at once when it has none.
   void drain(ConnectionRecord& connection, CloseReason reason, Time now);
 
@@ -237,6 +275,7 @@ class EndpointMachine {
   }
 
   const MachineCounts& counts() const { return counts_; }
+  int64_t most_connections() const { return limits_.max_connections; }
   // Actions collected since the last call. The buffer is reused: run them before the next event.
   std::vector<Action>& actions() { return actions_; }
   bool covers(const WaiterRecord& waiter);  // a dial or a check is under way for it
@@ -259,10 +298,22 @@ class EndpointMachine {
   ConnectionRecord* pick(const WaiterRecord& waiter, Time now);
   ConnectionRecord* least_busy(bool within_ideal, Time now);
   bool beyond_ideal();
-  int64_t limit() const { return std::min(limits_.max_connections, forecast_.max_connections); }
+  // Those that wait for their successor stand outside it.
+  int64_t limit() const {
+    return std::min(limits_.max_connections, forecast_.max_connections) + renewing_;
+  }
+  bool sized_down() const { return counts_.open() <= limits_.min; }
+  bool in_use(const ConnectionRecord& connection, Time now) const;
+  bool renew(ConnectionRecord& connection, CloseReason reason, Time now);
+  void end_renewal(ConnectionRecord& connection);
+  void retire_renewed(Time now);
+  bool cannot_be_served(const WaiterRecord& waiter) const;
+  void grant_in_order(Time now);
+  void grant_newest_first(Time now);
   int64_t places_left();
   bool wants_more();
-  Time idle_end(const ConnectionRecord& connection) const;
+  Time idle_end(const ConnectionRecord& connection, bool kept) const;
+  int64_t wanted_size() const;
   CloseReason const* worn_out(const ConnectionRecord& connection, Time now) const;
   void start_dials(Time now);
   void fail_overdue(Time now);
@@ -296,8 +347,13 @@ class EndpointMachine {
   std::vector<Dial> dials_;
   MachineCounts counts_;
   Forecast forecast_;
+  Demand demand_;
+  policy::Codel codel_;
   int64_t warm_target_ = 0;
+  int64_t renewing_ = 0;   // open connections that wait for their successor
+  bool fill_gap_ = false;  // the last one in use went away
   bool warming_refused_ = false;
+  bool may_warm_ = true;
   int64_t checking_ = 0;  // places of connections whose check is under way
   int64_t resting_ = 0;   // dials between two rounds
 

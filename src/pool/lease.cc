@@ -22,8 +22,12 @@ void Lease::release(bool reusable) noexcept {
 
 void Lease::run_release() {
   const std::shared_ptr<Lease> last = std::move(handle_);
-  if (Connection* connection = std::exchange(connection_, nullptr))
-    connection->end_lease(*this, connection->raw().end_lease(reusable_));
+  Connection* connection = std::exchange(connection_, nullptr);
+  if (connection == nullptr) return;
+  endpoint_->report(
+      *this, reusable_ ? policy::CallOutcome::Success : policy::CallOutcome::Failure,
+      reusable_ ? std::string() : "a lease of " + facts_->address + " was released as broken");
+  connection->end_lease(*this, connection->raw().end_lease(reusable_));
 }
 
 void Lease::acquire(Endpoint& endpoint, ops::Op& op, std::shared_ptr<const Values> values_in) {

@@ -232,6 +232,10 @@ std::string Endpoint::explain() {
           std::to_string(values().endpoint_max_connections) + "\n";
   text += "  waiters: " + std::to_string(counts.waiters) + ", limit " +
           std::to_string(values().endpoint_max_waiters) + "\n";
+  text += "  breaker: " + gate_.text(now());
+  if (parked_count_ > 0) text += ", " + std::to_string(parked_count_) + " ops wait for it";
+  text += "; retry tokens " + std::to_string(retry_budget_.tokens()) + " of " +
+          std::to_string(values().retry_budget) + "\n";
   if (spec_->target.uses_tls) {
     text += "  TLS: verifies " + (values().tls_insecure != 0 ? std::string("nothing (tls.insecure)")
                                                              : spec_->target.tls_name);

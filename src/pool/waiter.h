@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/settings.h"
+#include "policy/breaker.h"
 #include "pool/endpoint_machine.h"
 
 namespace conpool::pool {
@@ -12,15 +13,17 @@ namespace conpool::pool {
 class Connection;
 
 struct HolderTag {};
+struct ParkedTag {};
 
 // Lifecycle: Endpoint::wait → granted or failed, once; later than wait(), and never from inside a
 // call into the endpoint. After granted the place is the waiter's until it calls
 // Connection::end_lease or is told detached. A place that ended without the request having been
 // processed may be followed by Endpoint::wait_again, which gives the waiter its first position in
-// the line back.
+// the line back. While the endpoint's breaker is open a waiter is refused, or parked (breaker.wait)
+// until it may try.
 //
 // The waiter outlives all of this: whoever owns it calls Endpoint::leave before it ends.
-class Waiter : public WaiterRecord, public ListNode<HolderTag> {
+class Waiter : public WaiterRecord, public ListNode<HolderTag>, public ListNode<ParkedTag> {
  public:
   // `reused`: the connection had a lease before.
   virtual void granted(Connection& connection, bool reused) = 0;
@@ -36,6 +39,9 @@ class Waiter : public WaiterRecord, public ListNode<HolderTag> {
   uint32_t leases_got = 0;
   // The values of its own: timeouts, retries. Set before wait().
   std::shared_ptr<const Values> values;
+  // The breaker's; held from the line on until the outcome of the call is reported
+  // (Endpoint::report).
+  policy::CallPermit permit;
 
  protected:
   ~Waiter() = default;

@@ -54,6 +54,9 @@ OptionList HttpRandomProgram::options() {
                   {"retry.stale", std::to_string(any(0, 2))},
                   {"retry.refused", std::to_string(any(0, 4))},
                   {"http.memory", time_text(0, 60'000)},
+                  {"retry.attempts", std::to_string(any(1, 3))},
+                  {"breaker.open_max", "10s"},
+                  {"breaker.mode", chance(70) ? "on" : "off"},
                   {"events.level", "info"}};
   if (chance(20)) list.emplace_back("pool.min_idle", "1");
   if (chance(20)) list.emplace_back("h2.ping_interval", time_text(1'000, 3'000));
@@ -368,7 +371,7 @@ void HttpRandomProgram::recover() {
       ask.options = {{"total.timeout", "60s"},      {"queue.timeout", "60s"},
                      {"dial.timeout", "30s"},       {"stall.timeout", "30s"},
                      {"first_byte.timeout", "30s"}, {"retry.stale", "2"},
-                     {"retry.refused", "4"}};
+                     {"retry.refused", "4"},        {"breaker.wait", "true"}};
       start(ask, site, true);
     }
   }

@@ -55,10 +55,9 @@ TEST(Limits, ADialThatRestsKeepsNobodyElseWaiting) {
   s.open();
   s.serve("192.0.2.1:80");
   conpool_endpoint* target = s.endpoint("tcp://192.0.2.1:80");
-  const conpool_op patient =
-      s.acquire(target, {{"connect.retries", "3"},
-                         {"connect.retry_delay", "20s"},
-                         {"connect.retry_delay_max", "20s"}});
+  const conpool_op patient = s.acquire(target, {{"connect.retries", "3"},
+                                                {"connect.retry_delay", "20s"},
+                                                {"connect.retry_delay_max", "20s"}});
   s.run_for(ms(100));
   s.network.host("192.0.2.1").syn = io::SimSyn::Answer;
   const Time from = s.now();

@@ -338,7 +338,7 @@ void use_once(SimPool& s, conpool_endpoint* endpoint) {
 }
 
 TEST(Scenario, ST_14_AnAnswerServesAsLongAsItsTime) {
-  Scenario s(OptionList{{"dns.prefetch", "0"}});
+  Scenario s(OptionList{{"dns.prefetch", "0"}, {"breaker.mode", "off"}});
   s.dns.a("www.test", {"192.0.2.1"}, 2).aaaa("www.test", {"2001:db8::1"}, 2);
   for (int i = 0; i < 50; ++i) {
     use_once(s, s.www);
@@ -372,7 +372,7 @@ TEST(Scenario, ST_14_TheShortestTimeOfAChainCounts) {
 }
 
 TEST(Scenario, ST_14_ANegativeAnswerServesAsLongAsItsSoa) {
-  Scenario s(OptionList{{"dns.prefetch", "0"}});
+  Scenario s(OptionList{{"dns.prefetch", "0"}, {"breaker.mode", "off"}});
   s.dns.nodata("www.test", io::kDnsAaaa, 3);
   for (int i = 0; i < 29; ++i) {
     s.run_until(i * ms(100));

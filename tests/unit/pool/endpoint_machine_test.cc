@@ -170,6 +170,9 @@ TEST(Machine, AgeEndsAnIdleConnectionExactlyAndALeasedOneAtItsReturn) {
   rig.pass(kSecond + kMinute + ms(10));
   EXPECT_TRUE(rig.take_log().empty());
   rig.give_back(c);
+  // It was in use a moment ago: its successor comes first.
+  EXPECT_EQ(rig.take_log(), (Lines{"60010 renew c1", "60010 dial 2 for -"}));
+  rig.connected(2);
   EXPECT_EQ(rig.take_log(), (Lines{"60010 close c1 age"}));
 
   MachineRig still(limits);

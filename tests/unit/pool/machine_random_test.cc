@@ -52,6 +52,9 @@ class RandomProgram : public MachineRig {
       case Action::Kind::FailWaiter:
         end(action.waiter);
         break;
+      case Action::Kind::Renewing:
+        renewed_.insert(static_cast<TestConnection*>(action.connection));
+        break;
       case Action::Kind::Close: {
         auto* c = static_cast<TestConnection*>(action.connection);
         EXPECT_TRUE(open_.contains(c) || draining_.contains(c)) << "closed twice";
@@ -201,7 +204,7 @@ class RandomProgram : public MachineRig {
         ++at;
         continue;
       }
-      EXPECT_TRUE(now >= c->retire_at ||
+      EXPECT_TRUE(now >= c->retire_at || renewed_.contains(c) ||
                   (limits_.max_uses > 0 && c->uses >= static_cast<uint64_t>(limits_.max_uses)));
       draining_.insert(c);
       held_.erase(c);
@@ -223,7 +226,9 @@ class RandomProgram : public MachineRig {
     EXPECT_EQ(counts.draining, static_cast<int64_t>(draining_.size()));
     EXPECT_EQ(counts.waiters, static_cast<int64_t>(waiting_.size()));
     EXPECT_EQ(counts.dialing, static_cast<int64_t>(dials.size()));
-    EXPECT_LE(counts.open() + counts.dialing, limits_.max_connections);
+    const auto renewing = std::count_if(open_.begin(), open_.end(),
+                                        [](const TestConnection* c) { return c->renewing; });
+    EXPECT_LE(counts.open() + counts.dialing, limits_.max_connections + renewing);
     EXPECT_EQ(permits_out, counts.open() + counts.dialing);
     EXPECT_LE(permits_out, all_permits_);
     EXPECT_LE(counts.draining, limits_.max_draining);
@@ -253,7 +258,7 @@ class RandomProgram : public MachineRig {
   int64_t started_ = 0;
   int64_t ended_ = 0;
   std::vector<WaiterRecord*> waiting_;
-  std::set<TestConnection*> open_, draining_, checking_, held_, orphans_;
+  std::set<TestConnection*> open_, draining_, checking_, held_, orphans_, renewed_;
   std::map<TestConnection*, uint32_t> leases_;
 };
 

@@ -212,6 +212,9 @@ class MachineRig : public Environment {
                 (action.dial != 0 ? "with dial " + std::to_string(action.dial)
                                   : std::string(status_name(action.status)));
         break;
+      case Action::Kind::Renewing:
+        line += "renew " + connection();
+        break;
       case Action::Kind::Close:
         line += "close " + connection() + " " + reason_text(action.reason);
         break;

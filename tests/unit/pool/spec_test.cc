@@ -119,9 +119,10 @@ TEST(Spec, OptionsOfAnEndpointArePartOfItsKeyThoseOfARequestAreNot) {
     Config config;
     bool changed = false;
     for (const char* text :
-         {"3",      "7s",    "true",        "false",    "x",     "1.3",    "v4_only",
-          "random", "close", "public_only", "continue", "tcp",   "2",      "1ms",
-          "100ms",  "20ms",  "17s",         "postgres", "http1", "128KiB", "64"}) {
+         {"3",     "7s",          "true",     "false",  "x",  "1.3",  "v4_only", "random",
+          "close", "public_only", "continue", "tcp",    "2",  "1ms",  "100ms",   "20ms",
+          "17s",   "postgres",    "http1",    "128KiB", "64", "rate", "fail",    "probe",
+          "codel", "equal",       "off",      "404",    "/x"}) {
       if (!config.set(option.name, text)) continue;
       Values values = default_values();
       const Values before = values;
