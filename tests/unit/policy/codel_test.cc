@@ -36,6 +36,9 @@ TEST(CodelTest, TheTargetItselfIsInTime) {
   Line line;
   for (int i = 0; i < 1000; ++i) {
     line.codel.served(at(i), at(5));
+    ASSERT_FALSE(line.codel.standing());
+  }
+  for (int i = 1000; i < 2000; ++i) {
     line.codel.looked(at(i), at(5));
     ASSERT_FALSE(line.codel.standing());
   }

@@ -202,9 +202,10 @@ TEST(Ejection, ChecksThatFailEjectUntilOnePasses) {
   Rig rig(2);
   for (int i = 0; i < 3; ++i) {
     rig.now += 10 * kSecond;
-    rig.balancer.check_failed(rig.now, a4(2), Failure{.status = Status::E_CHECK_FAILED});
+    rig.balancer.check_failed(rig.now, a4(2), Failure{.status = Status::E_HTTP_NO_RESPONSE});
   }
   EXPECT_EQ(rig.state(a4(2)), State::Ejected);
+  EXPECT_EQ(rig.balancer.view(a4(2)).failures, 3u);
   // A connect after the cooldown brings it back; the next failed check takes it out at once.
   rig.now = rig.balancer.view(a4(2)).cooling_until;
   rig.win(rig.begin(), a4(2));
@@ -274,6 +275,21 @@ TEST(Ejection, AVanishedAddressTakesNoPlace) {
   EXPECT_EQ(rig.balancer.ejected(), 1u);
   rig.v4(4);
   EXPECT_EQ(rig.balancer.ejected(), 2u);
+}
+
+TEST(Ejection, AVanishedAddressThatARaceStillTriesIsNotEjected) {
+  Rig rig(3);
+  const DialToken token = rig.begin();
+  rig.balancer.attempt_started(rig.now, token, a4(3));
+  rig.v4(2);
+  for (int i = 0; i < 5; ++i) {
+    rig.balancer.attempt_started(rig.now, token, a4(3));
+    rig.balancer.attempt_failed(rig.now, token, a4(3), Failure{.status = Status::E_CONNECT_RESET});
+    rig.now = rig.balancer.view(a4(3)).cooling_until;
+  }
+  EXPECT_EQ(rig.balancer.view(a4(3)).failed_in_row, 5u);
+  EXPECT_EQ(rig.state(a4(3)), State::Cooling);
+  EXPECT_EQ(rig.balancer.ejected(), 0u);
 }
 
 TEST(Ejection, ANewNetworkForgetsIt) {
