@@ -168,6 +168,10 @@ Time Breaker::retry_at(Time now) const {
 
 void Breaker::transition(State next) {
   assert(is_legal(state_, next));
+  enter(next);
+}
+
+void Breaker::enter(State next) {
   state_ = next;
   ++generation_;
   trials_.clear();
@@ -216,11 +220,7 @@ void Breaker::force(Force force, Time now) {
   advance(now);
   if (force == force_) return;
   force_ = force;
-  state_ = force == Force::Open ? State::Open : State::Closed;
-  ++generation_;
-  trials_.clear();
-  trial_good_ = 0;
-  trial_bad_ = 0;
+  enter(force == Force::Open ? State::Open : State::Closed);
   empty_window();
   openings_ = 0;
   decays_at_ = kNever;

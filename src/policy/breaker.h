@@ -117,6 +117,7 @@ class Breaker {
 
   Time advance(Time now);
   void transition(State next);
+  void enter(State next);
   void open();
   void close();
   void empty_window();
