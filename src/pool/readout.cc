@@ -268,8 +268,11 @@ std::string Endpoint::explain() {
                             view.state == policy::AddressHealth::State::Probing);
   });
   for (const policy::Balancer::View& view : views) {
-    // What left the answer stands behind the order, and is not tried.
-    text += "    " + (view.present ? std::to_string(position++) + ". " : std::string("-  "));
+    // What left the answer stands behind the order, and is not tried; nor is what is ejected.
+    const bool ejected =
+        view.state == policy::AddressHealth::State::Ejected && view.cooling_until > now();
+    const bool tried = view.present && !ejected;
+    text += "    " + (tried ? std::to_string(position++) + ". " : std::string("-  "));
     text += view.address.text() + "  " +
             std::string(view.present ? health_name(view.state) : "vanished, not tried") + ", " +
             std::to_string(view.open) + " open, " + std::to_string(view.attempts) + " attempts, " +
@@ -278,9 +281,8 @@ std::string Endpoint::explain() {
     if (view.state == policy::AddressHealth::State::Cooling && view.cooling_until > now()) {
       text += ", goes last for " + duration_text(view.cooling_until - now());
     }
-    if (view.state == policy::AddressHealth::State::Ejected && view.cooling_until > now()) {
+    if (view.present && ejected)
       text += ", not tried for " + duration_text(view.cooling_until - now());
-    }
     text += "\n";
   }
   if (position == 1) text += "    what the name's lookup answers\n";
