@@ -20,7 +20,7 @@ uint32_t weight_of(Blame blame) {
     case Blame::Failed:
       return 2;
     case Blame::Silent:
-      return 8;
+      return 6;
   }
   return 0;
 }

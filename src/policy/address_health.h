@@ -8,15 +8,15 @@
 //   failed: answered no (refused, reset, 1                      1
 //     unreachable, handshake broken), or
 //     an active check
-//   silent: nobody answered              4                      1
+//   silent: nobody answered              3                      1
 //   certificate refused, cancelled, no   0                      0
 //     descriptor or memory of ours
 //
-//   step   1      2      3      4       5       6       7       8       11      12 and more
-//   delay  250ms  400ms  640ms  1.024s  1.638s  2.621s  4.194s  6.711s  27.49s  30s
+//   step   1      2      3      4       5       6       7       8       9       11      12 and more
+//   delay  250ms  400ms  640ms  1.024s  1.638s  2.621s  4.194s  6.711s  10.74s  27.49s  30s
 //
 // Silence costs each race that meets it a whole attempt delay while a refusal costs milliseconds;
-// so an address that is silent is tried after 1 s, 6.7 s and then every 30 s.
+// so an address that is silent is tried after 640 ms, 2.6 s, 11 s and then every 30 s.
 //
 // Vocabulary
 //   weight    steps in a row, in halves

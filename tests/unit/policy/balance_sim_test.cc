@@ -254,14 +254,14 @@ TEST(BalanceSim, ST_16_AHealedAddressIsUsedAgain) {
   pool.paths[a4(3)] = kSilent;
   pool.addresses({a4(1), a4(2), a4(3), a4(4)});
   pool.open(40);
-  pool.clock.run_until(kSecond);
+  pool.clock.run_until(ms(600));
   EXPECT_EQ(pool.state_of(a4(3)), AddressHealth::State::Cooling);
   pool.paths[a4(3)] = Path{};
   Time until = 0;
   for (const Balancer::View& view : pool.balancer.views()) {
     if (view.address == a4(3)) until = view.cooling_until;
   }
-  EXPECT_LE(until, ms(270 + 2400));
+  EXPECT_LE(until, ms(270 + 640 / 5 * 6));
   pool.clock.run_until(until - 1);
   pool.open(1);
   pool.clock.run_until(until);

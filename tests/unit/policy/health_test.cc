@@ -172,15 +172,15 @@ TEST(AddressHealthTest, TheJitterSpreadsTheProbes) {
   EXPECT_GT(most, ms(297));
 }
 
-TEST(AddressHealthTest, SilenceWeighsFourTimesInTheBackoffAndOnceInTheRow) {
+TEST(AddressHealthTest, SilenceWeighsThreeTimesInTheBackoffAndOnceInTheRow) {
   Health h;
   const Nanos cooldown = h.fail(0, Blame::Silent);
-  EXPECT_GE(cooldown, ms(1024) / 5 * 4);
-  EXPECT_LE(cooldown, ms(1024) / 5 * 6);
+  EXPECT_GE(cooldown, ms(640) / 5 * 4);
+  EXPECT_LE(cooldown, ms(640) / 5 * 6);
   EXPECT_EQ(h.health.failures(), 1u);
   const Nanos second = h.fail(10 * kSecond, Blame::Silent);
-  EXPECT_GE(second, 6'710'886'400 / 5 * 4);
-  EXPECT_LE(second, 6'710'886'400 / 5 * 6);
+  EXPECT_GE(second, 2'621'440'000 / 5 * 4);
+  EXPECT_LE(second, 2'621'440'000 / 5 * 6);
   EXPECT_EQ(h.health.failures(), 2u);
 }
 
