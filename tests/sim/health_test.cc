@@ -1,6 +1,7 @@
 // Active checks of addresses, and probes of connections before they are lent.
 #include <algorithm>
 
+#include "base/rng.h"
 #include "sim/http_world.h"
 
 namespace conpool::sim {
@@ -476,6 +477,79 @@ TEST(RawProbes, WithoutAQuestionAPeekIsAll) {
   }
   EXPECT_EQ(world.metric("pool.checks.done"), 0);
   EXPECT_EQ(world.metric("pool.connections.opened"), 1);
+}
+
+// --- all of it at once ---------------------------------------------------------------------------
+
+// Servers that stop, vanish and come back under checks and probes: every request ends, and nothing
+// is left. What ends badly is what the network did to the request itself.
+TEST(HealthRandom, EverythingEndsAndNothingIsLeft) {
+  static constexpr const char* kChecks[] = {"auto", "tcp", "head", "get", "ping"};
+  uint64_t answered = 0;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Rng rng(seed);
+    const Wire wire = kWires[rng.up_to(seed % 10 == 0 ? 3 : 0) == 3 ? 3 : 2 * rng.up_to(1)];
+    HttpWorld world(seed);
+    world.open({{"pool.max_connections", std::to_string(rng.between(1, 6))}});
+    HttpServer& server = world.serve_on(wire);
+    world.dns.a("origin.test", {"192.0.2.1", "192.0.2.2", "192.0.2.3"}, 2);
+    const auto listen = [&server, wire](const char* ip) {
+      const std::string where = std::string(ip) + (is_tls(wire) ? ":443" : ":80");
+      EXPECT_TRUE(server.listen(*parse_address_and_port(where)));
+    };
+    listen("192.0.2.2");
+    listen("192.0.2.3");
+    server.set_answer_chooser([&rng](const HttpRequest&) {
+      HttpAnswer answer{.text = std::string(rng.up_to(3000), 'x')};
+      answer.head_delay = static_cast<Nanos>(rng.up_to(30)) * kMillisecond;
+      if (rng.up_to(9) == 0) answer.status = 503;
+      if (rng.up_to(19) == 0) answer.fault = static_cast<origin::HttpFault>(rng.between(1, 4));
+      return answer;
+    });
+    conpool_endpoint* at =
+        world.target(wire, {{"health.interval", std::to_string(rng.between(20, 300)) + "ms"},
+                            {"health.timeout", std::to_string(rng.between(1, 200)) + "ms"},
+                            {"health.check", kChecks[rng.up_to(4)]},
+                            {"health.on_checkout", rng.up_to(3) == 0 ? "peek" : "probe"},
+                            {"health.checkout_after", std::to_string(rng.up_to(50)) + "ms"},
+                            {"endpoint.max_connections", std::to_string(rng.between(1, 6))},
+                            {"pool.idle_timeout", std::to_string(rng.between(0, 2000)) + "ms"},
+                            {"balance.eject_after", "1"},
+                            {"breaker.mode", "off"},
+                            {"total.timeout", "5s"},
+                            {"first_byte.timeout", "500ms"}});
+    for (int step = 0; step < 60; ++step) {
+      const std::string ip = "192.0.2." + std::to_string(rng.between(1, 3));
+      io::SimHost& host = world.network.host(ip);
+      switch (rng.up_to(7)) {
+        case 0:
+          host.syn = static_cast<io::SimSyn>(rng.up_to(4));
+          break;
+        case 1:
+          host.vanished = rng.up_to(1) == 0;
+          break;
+        case 2:
+          host = io::SimHost{};
+          break;
+        case 3:
+          server.end_connections(rng.up_to(1) == 0 ? origin::Ending::Close : origin::Ending::Reset);
+          break;
+        default:
+          for (uint64_t i = rng.up_to(3); i > 0; --i)
+            (void)world.start(at, {});
+      }
+      world.run_for(static_cast<Nanos>(rng.up_to(100)) * kMillisecond);
+    }
+    for (const char* ip : {"192.0.2.1", "192.0.2.2", "192.0.2.3"})
+      world.network.host(ip) = io::SimHost{};
+    if (seed % 3 != 0) {
+      world.finish_all();
+      const Reply last = world.perform(at, {});
+      answered += last.ok() ? 1 : 0;
+    }
+  }
+  EXPECT_GE(answered, 60u);
 }
 
 }  // namespace
