@@ -77,10 +77,12 @@ class Reader {
     return true;
   }
   bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& error) {
-    // "[json.exception.parse_error.101] parse error at line 1, column 5: …"
+    // "[json.exception.parse_error.101] parse error at line 1, column 5: …; last read: 'what may be
+    // long or no text'; expected …"
     const std::string text = error.what();
-    const size_t end = text.find("] ");
-    return refuse("no valid JSON: " + (end == std::string::npos ? text : text.substr(end + 2)));
+    const size_t begin = text.find("] ");
+    const size_t from = begin == std::string::npos ? 0 : begin + 2;
+    return refuse("no valid JSON: " + text.substr(from, text.find("; last read") - from));
   }
 
  private:

@@ -11,7 +11,11 @@
 
 namespace conpool::cli {
 
-const char kDefaultFaultPlan[] = "";
+// The last rule is an outage of as many sends as open the breaker (breaker.consecutive); a byte of
+// each response comes, so that none of them is sent again as stale.
+const char kDefaultFaultPlan[] =
+    "reset requests=1-50 p=6% attempts=1 after=1; half_open requests=1-50 p=4% attempts=1; "
+    "reset sends=61-70 after=1";
 
 namespace {
 

@@ -1,6 +1,8 @@
 """The pooler program for its tests: found on the command line, run, its result looked at."""
 
+import contextlib
 import pathlib
+import socket
 import subprocess
 import sys
 import unittest
@@ -9,6 +11,27 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 
 TIMEOUT_S = 60  # far above what any verb needs: a hang shows as a failure, a slow machine does not
+
+
+@contextlib.contextmanager
+def black_hole():
+    """A port of 127.0.0.1 that answers no SYN: its queue of connections is full and nobody takes from it."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def closed_port():
+    """A port of 127.0.0.1 that refuses."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def take_program():
