@@ -11,10 +11,12 @@
 
 namespace conpool::cli {
 
-// The last rule is an outage of as many sends as open the breaker (breaker.consecutive); a byte of
-// each response comes, so that none of them is sent again as stale.
+// Of each sort one for every seed, more by chance. The last rule is an outage of as many sends as
+// open the breaker (breaker.consecutive); a byte of each response comes, so that none of them is
+// sent again as if the connection had been stale.
 const char kDefaultFaultPlan[] =
-    "reset requests=1-50 p=6% attempts=1 after=1; half_open requests=1-50 p=4% attempts=1; "
+    "reset requests=8 attempts=1 after=1; half_open requests=17 attempts=1; "
+    "reset requests=1-50 p=6% attempts=1 after=1; half_open requests=1-50 p=2% attempts=1; "
     "reset sends=61-70 after=1";
 
 namespace {
@@ -173,6 +175,12 @@ std::string ms(int64_t milliseconds) {
   return std::to_string(milliseconds) + "ms";
 }
 
+// The ring is read again and again, so it is small; but a turn must not fill it.
+int64_t events_kept(const HarnessSettings& settings, bool verbose) {
+  return verbose ? std::max<int64_t>(4096, 32 * settings.in_flight())
+                 : std::max<int64_t>(512, 8 * settings.in_flight());
+}
+
 }  // namespace
 
 int64_t HarnessSettings::in_flight() const {
@@ -253,6 +261,7 @@ OptionValues option_values(const HarnessSettings& settings, bool verbose) {
       {"breaker.wait", "true"},
       {"pool.seed", seed},
       {"fault.seed", seed},
+      {"events.capacity", std::to_string(events_kept(settings, verbose))},
   };
   if (settings.h2) values.emplace_back("http.version", "h2");
   if (settings.fault_plan) values.emplace_back("fault.plan", *settings.fault_plan);

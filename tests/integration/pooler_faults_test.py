@@ -1,5 +1,6 @@
 """Injected failures against a real server: the same seed breaks the same requests in the same order."""
 
+import pathlib
 import re
 
 import pooler_program
@@ -8,6 +9,7 @@ from pooler_program import PoolerTest
 from processes import main
 from servers import Nginx
 
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 RUNS = 10
 # Short times: what is compared are counts and order.
 QUICK = ("-O", "first_byte.timeout=100ms", "-O", "breaker.open=300ms")
@@ -39,6 +41,12 @@ class FaultsTest(PoolerTest):
                          r"\[pool\] circuit breaker OPEN for [1-5]s\n"
                          r"\[pool\] recovered, pool size=10\n$")
         self.assertEqual(err, "")
+
+    def test_the_default_plan_is_the_documented_one(self):
+        err = self.run_with("--inject-failures", "-v", "--seed", 7, *QUICK)[1]
+        plan, seed = re.search(r'^failure plan "(.*)", seed (\d+)$', err, re.M).groups()
+        self.assertEqual(seed, "7")
+        self.assertIn(plan, " ".join((DOCS / "pooler.md").read_text().split()))
 
     def test_ten_runs(self):
         first = None

@@ -181,12 +181,12 @@ class DeadServerTest(HarnessTest):
         self.matches(out, r"\[pool\] created 10 connections\n\[pool\] failures: ECONNRESET=0 ETIMEDOUT=\d\d+\n" + OPEN)
 
     def test_a_server_that_only_fails(self):
-        nginx = self.use(Nginx(server="location /sick { return 503; }"))
+        nginx = self.use(Nginx(server="location /sick { return 503; } location /nothing { return 404; }"))
         out, _ = self.run_at(nginx.port, "--path", "/sick", code=4)
         self.matches(out, r"\[pool\] created 10 connections\n" + NO_FAILURE + OPEN)
-        out, _ = self.run_at(nginx.port, "--path", "/sick", "-O", "breaker.mode=off", code=4)
+        out, _ = self.run_at(nginx.port, "--path", "/sick", "-O", "breaker.mode=off", "-O", "retry.attempts=1", code=4)
         self.matches(out, r"\[pool\] created 10 connections\n" + NO_FAILURE)
-        out, _ = self.run_at(nginx.port, "--path", "/nothing", "-O", "breaker.mode=off")
+        out, _ = self.run_at(nginx.port, "--path", "/nothing", "-O", "breaker.mode=off", "-O", "retry.attempts=1")
         self.matches(out, r"\[pool\] created 10 connections\n" + LATENCY + NO_FAILURE)
 
 
