@@ -145,7 +145,7 @@ void DialRun::attempt_connected(const SocketAddress& address, Nanos rtt) {
 
 void DialRun::attempt_failed(const SocketAddress& address, const Failure& failure) {
   endpoint_.figures_of(address).add(Counter::AttemptsFailed);
-  endpoint_.figures_of(address).add(observe::error_counter(failure));
+  endpoint_.figures().add(observe::error_counter(failure));
   if (policy::blame_of(failure) != policy::Blame::None)
     endpoint_.figures_of(address).add(Counter::AddressFailures);
   if (status_class(static_cast<int32_t>(failure.status)) == StatusClass::TLS) {
