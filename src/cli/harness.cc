@@ -431,7 +431,9 @@ std::optional<Problem> run_harness(const Arguments& arguments) {
   std::optional<Problem> problem = read_settings(arguments, &settings);
   if (problem) return problem;
   size_t before = 0;
-  if (arguments.verbose) {
+  const bool count =
+      arguments.verbose && !settings.simulate;  // how many there are is no part of it
+  if (count) {
     // The first pool of a process leaves the libraries' own descriptors behind.
     Pool first;
     problem = make_pool({}, &first);
@@ -444,7 +446,7 @@ std::optional<Problem> run_harness(const Arguments& arguments) {
     problem = harness.prepare();
     if (!problem) problem = harness.run();
   }
-  if (arguments.verbose) {
+  if (count) {
     print_error("descriptors open: " + std::to_string(before) + " before the run, " +
                 std::to_string(open_descriptors()) + " after it\n");
   }

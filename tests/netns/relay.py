@@ -13,6 +13,7 @@ A policy holds for one server address, or "*" for those without one, and replace
                "unreachable": ICMP answers each SYN
   nth          the n-th packet of the address, both directions counted from its next SYN on, meets …
   nth_fate     … "drop" (default) or "reset" (both sides)
+  loss         percent of all packets that vanish, chosen by a generator of the policy's own
   max_size     larger packets vanish, as at a path MTU black hole; 0 = no limit
   log_data     log packets with data and FINs too
 
@@ -25,6 +26,7 @@ import heapq
 import ipaddress
 import json
 import os
+import random
 import select
 import struct
 import sys
@@ -37,8 +39,8 @@ IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 CLONE_NEWNET = 0x40000000
 MAX_QUEUED = 100_000  # packets waiting for their delay
 
-DEFAULTS = {"delay_ms": 0, "drop": "none", "refuse": "none", "nth": 0, "nth_fate": "drop", "max_size": 0,
-            "log_data": False}
+DEFAULTS = {"delay_ms": 0, "drop": "none", "refuse": "none", "nth": 0, "nth_fate": "drop", "loss": 0,
+            "max_size": 0, "log_data": False}
 CHOICES = {"drop": ("none", "all", "answers", "data"), "refuse": ("none", "syn", "data", "unreachable"),
            "nth_fate": ("drop", "reset")}
 
@@ -75,6 +77,7 @@ class Policy:
                 raise ValueError(f"{name} is {value!r}; it must be one of {CHOICES[name]}")
             setattr(self, name, value)
         self.seen = 0
+        self.random = random.Random(1)
 
     def fate(self, packet, from_client):
         """ "passed", "dropped", "refused" (to the sender) or "reset" (both sides)."""
@@ -87,6 +90,8 @@ class Policy:
         if self.drop == "all" or (self.drop == "answers" and not from_client):
             return "dropped"
         if self.drop == "data" and moves_data:
+            return "dropped"
+        if self.loss and self.random.uniform(0, 100) < self.loss:
             return "dropped"
         if self.max_size and packet.size > self.max_size:
             return "dropped"
