@@ -1,6 +1,6 @@
 // Plans of failures through the public functions: what the caller sees of each kind, and the same
 // plan and seed in the simulated world and over real loopback.
-#include "io/uv/uv_loop.h"
+#include "fault/injector.h"
 #include "origin/loopback.h"
 #include "sim/http_world.h"
 
@@ -269,6 +269,37 @@ TEST_P(Faults, TheSameSeedBreaksTheSameRequestsInBothWorlds) {
   EXPECT_EQ(run_simulated(GetParam(), plan, 60, {}, "GET").all(), run.all());
 }
 
+// Resets, timeouts, and one outage that opens the breaker and ends.
+const OptionList kDefaultRun{{"retry.attempts", "3"},         {"breaker.mode", "on"},
+                             {"breaker.wait", "true"},        {"breaker.open", "200ms"},
+                             {"first_byte.timeout", "100ms"}, {"dial.timeout", "30s"}};
+
+TEST(DefaultFaultPlan, IsTheSameInBothWorlds) {
+  const Seen seen =
+      run_both(Wire::Http1, std::string(fault::default_plan()), 100, kDefaultRun, "GET");
+  EXPECT_EQ(seen.outcome(99), "OK");
+  EXPECT_GE(std::count(seen.outcomes.begin(), seen.outcomes.end(), "OK"), 95);
+}
+
+TEST(DefaultFaultPlan, OpensTheBreakerOnceWhateverTheSeed) {
+  for (int seed = 1; seed <= 50; ++seed) {
+    OptionList options = kDefaultRun;
+    options.emplace_back("fault.seed", std::to_string(seed));
+    HttpWorld world;
+    world.open(options_with(std::string(fault::default_plan()), options));
+    HttpServer& server = world.serve_on(Wire::Http1);
+    server.set_answer_chooser(origin::demo_answer);
+    Seen seen;
+    perform_all(world.target(Wire::Http1), 100, "GET", &seen);
+    EXPECT_EQ(world.metric("pool.breaker.opened"), 1) << seed;
+    EXPECT_EQ(world.metric("pool.breaker.closed"), 1) << seed;
+    EXPECT_GE(world.metric("pool.errors.ECONNRESET"), 11) << seed;
+    EXPECT_GE(world.metric("pool.errors.ETIMEDOUT"), 1) << seed;
+    EXPECT_LE(world.metric("pool.errors.ETIMEDOUT"), 6) << seed;
+    EXPECT_EQ(seen.outcome(99), "OK") << seed;
+  }
+}
+
 // --- what only one of the worlds can show --------------------------------------------------------
 
 TEST(FaultPlans, AWrongPlanMakesNoPool) {
@@ -380,6 +411,44 @@ TEST(FaultPlans, AServerGoesAwayInTheMiddle) {
     EXPECT_EQ(counts.bad_requests, 0u) << counts.first_problem;
     EXPECT_EQ(world.reply(ops[2]).sends, 1u);
     EXPECT_EQ(world.reply(ops[3]).sends, 2u);
+  }
+}
+
+// Frames are found and put in whatever the pieces are that bytes come in.
+TEST(FaultPlans, FramesAreFoundInAnyPieces) {
+  for (const io::SimPieces pieces : {io::SimPieces::Bytes, io::SimPieces::Random}) {
+    for (int seed = 1; seed <= 5; ++seed) {
+      HttpWorld world(static_cast<uint64_t>(seed));
+      world.open(options_with("rst_stream p=20% attempts=1; goaway p=10% attempts=1",
+                              {{"fault.seed", std::to_string(seed)}}));
+      world.network.host("192.0.2.1").pieces = pieces;
+      world.network.host("192.0.2.1").send_buffer = 2000;
+      HttpServer& server = world.serve_on(Wire::H2c);
+      server.set_answer_chooser(origin::demo_answer);
+      conpool_endpoint* origin = world.target(Wire::H2c);
+      std::vector<conpool_op> ops;
+      for (int i = 0; i < 40; ++i) {
+        ops.push_back(world.start(origin, {.method = "POST",
+                                           .target = "/echo",
+                                           .id = "id" + std::to_string(i),
+                                           .body = std::string(100 * static_cast<size_t>(i), 'b'),
+                                           .how = CONPOOL_WHOLE}));
+      }
+      world.finish_all();
+      for (size_t i = 0; i < ops.size(); ++i) {
+        const Reply& reply = world.reply(ops[i]);
+        if (!reply.ok()) {
+          EXPECT_EQ(status_name(reply.status), "E_H2_STREAM_RESET") << reply.report;
+        } else {
+          EXPECT_EQ(reply.body.size(), 100 * i);
+        }
+      }
+      const origin::HttpCounts counts = server.http_counts();
+      EXPECT_EQ(counts.repeated, 0u) << "what was called unprocessed never came";
+      EXPECT_EQ(counts.bad_requests, 0u) << counts.first_problem;
+      EXPECT_EQ(counts.open_streams, 0u);
+      if (testing::Test::HasFailure()) return;
+    }
   }
 }
 
