@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "base/rng.h"
+#include "io/shortage.h"
 #include "io/sim/sockets.h"
 
 namespace conpool::io::sim {
@@ -260,7 +261,7 @@ Failure connect_failure(int error, Family family) {
     default:
       break;
   }
-  return Failure{.status = status, .os_error = error};
+  return Failure{.status = status, .os_error = error, .detail = shortage_text(error)};
 }
 
 Failure stream_failure(int error) {

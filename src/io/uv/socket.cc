@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "io/shortage.h"
 #include "io/uv/own_sockets.h"
 
 namespace conpool::io::uv {
@@ -54,7 +55,9 @@ void Fd::reset() noexcept {
 }
 
 Failure connect_failure(int os_error, Family family) {
-  Failure failure{.status = Status::E_CONNECT_FAILED, .os_error = os_error};
+  Failure failure{.status = Status::E_CONNECT_FAILED,
+                  .os_error = os_error,
+                  .detail = shortage_text(os_error)};
   switch (os_error) {
     case ECONNREFUSED:
       failure.status = Status::E_CONNECT_REFUSED;
