@@ -55,7 +55,8 @@ Call::~Call() = default;
 
 void Call::out_of_memory() {
   if (state_ == State::Done) return;
-  if (state_ == State::Waiting && endpoint_ != nullptr && WaiterRecord::linked())
+  if (state_ == State::Waiting && endpoint_ != nullptr &&
+      (WaiterRecord::linked() || ListNode<pool::ParkedTag>::linked()))
     endpoint_->leave(*this, Status::E_NOMEM);
   if (exchange_ != nullptr) {
     const session::ExchangeEnd ended = std::exchange(exchange_, nullptr)->cancel();

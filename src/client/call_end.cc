@@ -191,6 +191,7 @@ void Call::fail_with(ErrorPtr error) {
 
 void Call::end(Status status, ops::Object* object, const ErrorPtr& error) {
   const std::shared_ptr<Call> keep = shared_from_this();
+  if (state_ == State::Pausing) endpoint_->end_rest(*this);
   transition(State::Done);
   timer_.cancel();
   if (waits_for_pins_) core_.pinned()->forget(*this);

@@ -192,6 +192,7 @@ void Call::pause(const Failure& why) {
                             .text = failure_text(why)});
   transition(State::Pausing);
   core_.loop().arm(timer_, deadline_after(now(), planned.delay));
+  endpoint_->rest(*this);
 }
 
 void Call::end_pause() {
@@ -199,8 +200,13 @@ void Call::end_pause() {
   endpoint_->wait_again(*this);
 }
 
-// The budget learns of a request that came through.
+// The budget learns of a request that came through. A response that says that the server failed is
+// none: an outage that is answered would pay for its own retries.
 void Call::note_success() {
+  const uint16_t status = head_->status;
+  if (status == kTooManyRequests || status_list_has(values->retry_statuses, status) ||
+      status_list_has(endpoint_->values().breaker_statuses, status))
+    return;
   policy::RetryBudget& budget = endpoint_->retry_budget();
   if (retries_ == 0) {
     budget.succeeded_at_once();

@@ -217,21 +217,37 @@ void Endpoint::wait(Waiter& waiter) {
   if (waiter.ordinal == 0) waiter.ordinal = core_.next_request();
   waiter.fail_when_full = static_cast<WhenExhausted>(v.pool_exhausted) == WhenExhausted::Fail;
   waiter.queue_deadline = deadline_after(start, v.queue_timeout);
-  waiter.dial_deadline = deadline_after(start, v.dial_timeout);
-  for (int64_t i = 0; i < v.connect_retries; ++i) {
-    // Its own dial may take all its rounds; the waiter stays with it.
-    waiter.dial_deadline =
-        deadline_after(waiter.dial_deadline, v.dial_timeout + v.connect_retry_delay_max);
-  }
+  start_dial_time(waiter, v.connect_retries);
   waiter.total_deadline = v.total_timeout == 0 ? kNever : deadline_after(start, v.total_timeout);
   enter(waiter, false);
 }
 
 void Endpoint::wait_again(Waiter& waiter) {
-  const Values& v = *waiter.values;
-  waiter.queue_deadline = deadline_after(now(), v.queue_timeout);
-  waiter.dial_deadline = deadline_after(now(), v.dial_timeout);
+  end_rest(waiter);
+  waiter.queue_deadline = deadline_after(now(), waiter.values->queue_timeout);
+  start_dial_time(waiter, 0);
   enter(waiter, true);
+}
+
+// Its own dial may take all its rounds; the waiter stays with it.
+void Endpoint::start_dial_time(Waiter& waiter, int64_t retries) {
+  const Values& v = *waiter.values;
+  waiter.dial_deadline = deadline_after(now(), v.dial_timeout);
+  for (int64_t i = 0; i < retries; ++i) {
+    waiter.dial_deadline =
+        deadline_after(waiter.dial_deadline, v.dial_timeout + v.connect_retry_delay_max);
+  }
+}
+
+void Endpoint::rest(Waiter& waiter) {
+  if (!machine_.shutting_down()) return resting_.push_back(waiter);
+  machine_.refuse(waiter, Status::E_CLOSED);
+  touch();
+}
+
+void Endpoint::end_rest(Waiter& waiter) {
+  waiter.ListNode<ParkedTag>::unlink();
+  machine_.remove_waiter(waiter);  // refused, and not told yet
 }
 
 void Endpoint::enter_line(Waiter& waiter, bool again) {
@@ -306,7 +322,7 @@ std::string Endpoint::state_text() const {
                      std::to_string(counts.active + counts.full) + " active, " +
                      std::to_string(counts.idle) + " idle, " + std::to_string(counts.dialing) +
                      " dialing, limit " + std::to_string(machine_.most_connections()) + "; " +
-                     std::to_string(counts.waiters) + " waiting";
+                     std::to_string(counts.waiters + parked_count_) + " waiting";
   if (oldest != kNever)
     text += "; the oldest lease is " + duration_text(core_.loop().now() - oldest) + " old";
   return text;
@@ -319,7 +335,7 @@ ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {
   error->phase = Phase::Queue;
   switch (status) {
     case Status::E_WAITERS_LIMIT:
-      error->cause.detail = std::to_string(machine_.counts().waiters) +
+      error->cause.detail = std::to_string(machine_.counts().waiters + parked_count_) +
                             " ops wait already (endpoint.max_waiters = " +
                             std::to_string(values().endpoint_max_waiters) + ")";
       break;
@@ -607,6 +623,8 @@ void Endpoint::shut_down(Time deadline) {
   parked_timer_.cancel();
   while (Waiter* waiter = parked_.front())
     fail_parked(*waiter, Status::E_CLOSED);
+  while (Waiter* waiter = resting_.pop_front())
+    machine_.refuse(*waiter, Status::E_CLOSED);
   run_actions();
   touch();
 }

@@ -19,8 +19,8 @@
 #include "pool/connection.h"
 #include "pool/dial_run.h"
 #include "pool/endpoint_machine.h"
-#include "pool/health_checker.h"
 #include "pool/gate.h"
+#include "pool/health_checker.h"
 #include "pool/lease.h"
 #include "pool/preconnect.h"
 #include "pool/protocol_memory.h"
@@ -73,6 +73,9 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   policy::RetryBudget& retry_budget() { return retry_budget_; }
   // Of the adaptive backoff, in thousandths.
   uint32_t retry_stretch() { return gate_.stretch(now()); }
+  // Between two sends, until wait_again(); failed when the endpoint shuts down meanwhile.
+  void rest(Waiter& waiter);
+  void end_rest(Waiter& waiter);
   // Leaves the line untold.
   void leave(Waiter& waiter, Status reason);
   ErrorPtr error_for(Status status, const Waiter& waiter);
@@ -139,6 +142,8 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   ErrorPtr breaker_error();
   void arm_parked();
   Time parked_deadline(const Waiter& waiter) const;
+  bool comes_too_late(const Waiter& waiter);
+  void start_dial_time(Waiter& waiter, int64_t retries);
 
   // --- preconnects
   void end_preconnects(const ErrorPtr& failed);
@@ -193,6 +198,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   policy::RetryBudget retry_budget_;
   List<Waiter, ParkedTag> parked_;  // wait for the breaker, in the order of their arrival
   int64_t parked_count_ = 0;
+  List<Waiter, ParkedTag> resting_;
   Timer parked_timer_;
   std::string last_cause_;  // of the last failure that the breaker counted
   ProtocolMemory memory_;

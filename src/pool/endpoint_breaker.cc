@@ -26,6 +26,8 @@ void Endpoint::force_breaker(Breaker::Force force) {
 
 // Into the line, if the breaker lets it.
 void Endpoint::enter(Waiter& waiter, bool again) {
+  // One that was let through before the breaker opened asks again with its next send.
+  if (!gate_.holds(waiter.permit)) report(waiter, CallOutcome::Ignored);
   if (!waiter.permit.held() && !machine_.shutting_down()) {
     // Those that were parked before it go first.
     if (parked_count_ == 0 || waiter.values->breaker_wait == 0) waiter.permit = gate_.admit(now());
@@ -48,12 +50,17 @@ Time Endpoint::parked_deadline(const Waiter& waiter) const {
   return std::min(waiter.queue_deadline, waiter.total_deadline);
 }
 
+// It is known already that no trial comes before its deadline.
+bool Endpoint::comes_too_late(const Waiter& waiter) {
+  const Breaker& breaker = gate_.breaker();
+  return breaker.state() == Breaker::State::Open && breaker.forced() != Breaker::Force::Open &&
+         breaker.retry_at(now()) >= parked_deadline(waiter);
+}
+
 // Parks it, unless it is not meant to wait, or could not be let through in time.
 bool Endpoint::park(Waiter& waiter) {
   if (waiter.values->breaker_wait == 0 || machine_.shutting_down()) return false;
-  const bool open = gate_.breaker().state() == Breaker::State::Open;
-  const bool forced = gate_.breaker().forced() == Breaker::Force::Open;
-  if (open && !forced && gate_.breaker().retry_at(now()) >= parked_deadline(waiter)) {
+  if (comes_too_late(waiter)) {
     figures_.add(Counter::WaitersShed);
     return false;
   }
@@ -105,11 +112,15 @@ void Endpoint::admit_parked() {
     if (now() >= parked_deadline(*waiter)) {
       fail_parked(*waiter,
                   now() >= waiter->total_deadline ? Status::E_TIMEOUT : Status::E_BREAKER_OPEN);
+    } else if (comes_too_late(*waiter)) {
+      figures_.add(Counter::WaitersShed);
+      fail_parked(*waiter, Status::E_BREAKER_OPEN);
     } else if (more) {
       waiter->permit = gate_.admit(now());
       more = waiter->permit.held();
       if (more) {
         unpark(*waiter);
+        start_dial_time(*waiter, waiter->values->connect_retries);
         enter_line(*waiter, true);
       }
     }

@@ -31,7 +31,7 @@ policy::CallPermit Gate::admit(Time now) {
 
 void Gate::report(policy::CallPermit& permit, policy::CallOutcome outcome, Time now) {
   if (!permit.held()) return;
-  if (outcome != policy::CallOutcome::Ignored) {
+  if (outcome != policy::CallOutcome::Ignored && holds(permit)) {
     figures_.add(outcome == policy::CallOutcome::Success ? Counter::CallsGood : Counter::CallsBad);
   }
   breaker_.report(permit, outcome, now);

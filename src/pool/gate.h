@@ -17,6 +17,10 @@ class Gate {
 
   policy::CallPermit admit(Time now);
   void report(policy::CallPermit& permit, policy::CallOutcome outcome, Time now);
+  // Of the present state: one of an earlier state lets nothing more through.
+  bool holds(const policy::CallPermit& permit) const {
+    return permit.generation == breaker_.generation();
+  }
   void force(policy::Breaker::Force force, Time now);
 
   const policy::Breaker& breaker() const { return breaker_; }
