@@ -7,7 +7,7 @@
 
 namespace conpool::pool {
 
-void Lease::release(bool reusable) noexcept {
+void Lease::post_release(bool reusable) noexcept {
   reusable_ = reusable;
   release_mail_.lease = this;
   release_mail_.run = [](ops::MailNode& node) {
@@ -24,9 +24,10 @@ void Lease::run_release() {
   const std::shared_ptr<Lease> last = std::move(handle_);
   Connection* connection = std::exchange(connection_, nullptr);
   if (connection == nullptr) return;
+  const bool failed = outcome_ == policy::CallOutcome::Failure;
   endpoint_->report(
-      *this, reusable_ ? policy::CallOutcome::Success : policy::CallOutcome::Failure,
-      reusable_ ? std::string() : "a lease of " + facts_->address + " was released as broken");
+      *this, outcome_,
+      failed ? "a lease of " + facts_->address + " was released as broken" : std::string());
   connection->end_lease(*this, connection->raw().end_lease(reusable_));
 }
 

@@ -27,9 +27,16 @@ class Lease final : public ops::Object,
   ~Lease() override { port_.unref(); }
 
   // --- the application's side, any thread
-  void dispose() noexcept override { release(false); }
+  // One that its application never took says nothing of the server.
+  void dispose() noexcept override {
+    outcome_ = policy::CallOutcome::Ignored;
+    post_release(false);
+  }
   // Once. Nothing may use the handle afterwards.
-  void release(bool reusable) noexcept;
+  void release(bool reusable) noexcept {
+    outcome_ = reusable ? policy::CallOutcome::Success : policy::CallOutcome::Failure;
+    post_release(reusable);
+  }
   ops::Port& port() const { return port_; }
   const ConnectionFacts& facts() const { return *facts_; }
   uint64_t uses() const { return uses_; }
@@ -44,6 +51,7 @@ class Lease final : public ops::Object,
   struct ReleaseMail : ops::MailNode {
     Lease* lease = nullptr;
   };
+  void post_release(bool reusable) noexcept;
   void run_release();
   // --- Waiter
   void granted(Connection& connection, bool reused) override;
@@ -59,6 +67,7 @@ class Lease final : public ops::Object,
   std::shared_ptr<const ConnectionFacts> facts_;
   uint64_t uses_ = 0;
   bool reusable_ = false;
+  policy::CallOutcome outcome_ = policy::CallOutcome::Ignored;
   ReleaseMail release_mail_;
   std::shared_ptr<Lease> handle_;  // the application's reference
 };

@@ -228,10 +228,55 @@ TEST(OptionTable, ChoiceEnumsOfBalanceTlsAndHttpHaveTheTablesOrder) {
   http("auto", HttpChoice::Auto);
   http("http1", HttpChoice::Http1);
   http("h2", HttpChoice::H2);
+  auto world = [](std::string_view w, auto v) {
+    expect_choice(&Values::loop_world, "loop.world", w, v);
+  };
+  world("real", LoopWorld::Real);
+  world("simulated", LoopWorld::Simulated);
+  auto sizing = [](std::string_view w, auto v) {
+    expect_choice(&Values::pool_sizing, "pool.sizing", w, v);
+  };
+  sizing("demand", PoolSizing::Demand);
+  sizing("rate", PoolSizing::Rate);
+  auto exhausted = [](std::string_view w, auto v) {
+    expect_choice(&Values::pool_exhausted, "pool.exhausted", w, v);
+  };
+  exhausted("wait", WhenExhausted::Wait);
+  exhausted("fail", WhenExhausted::Fail);
+  auto check = [](std::string_view w, auto v) {
+    expect_choice(&Values::health_check, "health.check", w, v);
+  };
+  check("auto", HealthCheck::Auto);
+  check("tcp", HealthCheck::Tcp);
+  check("bytes", HealthCheck::Bytes);
+  check("head", HealthCheck::Head);
+  check("get", HealthCheck::Get);
+  check("ping", HealthCheck::Ping);
+  auto checkout = [](std::string_view w, auto v) {
+    expect_choice(&Values::health_on_checkout, "health.on_checkout", w, v);
+  };
+  checkout("peek", OnCheckout::Peek);
+  checkout("probe", OnCheckout::Probe);
+  auto discipline = [](std::string_view w, auto v) {
+    expect_choice(&Values::queue_discipline, "queue.discipline", w, v);
+  };
+  discipline("fifo", QueueDiscipline::Fifo);
+  discipline("codel", QueueDiscipline::Codel);
+  auto jitter = [](std::string_view w, auto v) {
+    expect_choice(&Values::retry_jitter, "retry.jitter", w, v);
+  };
+  jitter("full", RetryJitter::Full);
+  jitter("equal", RetryJitter::Equal);
+  jitter("added", RetryJitter::Added);
+  auto breaker = [](std::string_view w, auto v) {
+    expect_choice(&Values::breaker_mode, "breaker.mode", w, v);
+  };
+  breaker("on", BreakerMode::On);
+  breaker("off", BreakerMode::Off);
   size_t rows = 0;
   for (const OptionInfo& option : option_table())
     rows += option.type == OptionType::CHOICE;
-  EXPECT_EQ(rows, 14u) << "a new CHOICE needs its enum and its lines here";
+  EXPECT_EQ(rows, 22u) << "a new CHOICE needs its enum and its lines here";
 }
 
 TEST(ParseDuration, ExactForms) {

@@ -132,7 +132,7 @@ TEST(Validate, RefusesWithWordsOfItsOwn) {
        "second"},
       {{{"balance.cooldown", "1h"}},
        Status::E_OPTION_RANGE,
-       "balance.cooldown (1h) is greater than balance.cooldown_max (5min); lower the first or "
+       "balance.cooldown (1h) is greater than balance.cooldown_max (30s); lower the first or "
        "raise the second"},
       {{{"connect.retry_delay", "3s"}},
        Status::E_OPTION_RANGE,

@@ -85,7 +85,8 @@ void dump_metrics(std::string_view form, uint64_t seed) {
                           : form == "text" ? metrics_text(root)
                                            : metrics_openmetrics(root);
   std::fwrite(out.data(), 1, out.size(), stdout);
-  while (!scopes.empty()) scopes.pop_back();  // children go before their parents
+  while (!scopes.empty())
+    scopes.pop_back();  // children go before their parents
 }
 
 }  // namespace

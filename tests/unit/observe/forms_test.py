@@ -10,7 +10,7 @@ DUMP = sys.argv.pop(1)
 SEEDS = range(1, 9)
 
 SAMPLE = re.compile(
-    r'^([a-z_][a-z0-9_]*)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?=[a-z])|(?=\})))*)\})? (-?[0-9]+(?:\.[0-9]+)?)$')
+    r'^([a-z_][A-Za-z0-9_]*)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?=[a-z])|(?=\})))*)\})? (-?[0-9]+(?:\.[0-9]+)?)$')
 LABEL = re.compile(r'([a-z]+)="((?:[^"\\\n]|\\[\\"n])*)"')
 
 
@@ -62,10 +62,10 @@ class Metrics(unittest.TestCase):
             for endpoint in pool["endpoints"]:
                 self.assertEqual(len(endpoint["addresses"]), 2)
                 for name in endpoint["addresses"][0]["figures"]:
-                    total = sum(a["figures"][name] for a in endpoint["addresses"])
+                    total = sum(a["figures"].get(name, 0) for a in endpoint["addresses"])
                     self.assertEqual(endpoint["figures"][name], total, name)
             for name in pool["endpoints"][0]["figures"]:
-                self.assertEqual(pool["figures"][name], sum(e["figures"][name] for e in pool["endpoints"]))
+                self.assertEqual(pool["figures"][name], sum(e["figures"].get(name, 0) for e in pool["endpoints"]))
             self.assertEqual(pool["endpoints"][0]["addresses"][1]["connections"][0]["label"], "1")
 
     def test_text_tells_the_same_as_json(self):
