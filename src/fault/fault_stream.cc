@@ -71,10 +71,11 @@ void FaultStream::begin_send(bool alone) {
   rate_ = 0;
 }
 
-void FaultStream::arm(const Rule& rule, Nanos delay) {
+bool FaultStream::arm(const Rule& rule, Nanos delay) {
   std::erase_if(armed_, [](const Armed& armed) { return armed.spent; });
-  if (armed_.size() >= kMostArmed) return;
+  if (armed_.size() >= kMostArmed) return false;
   armed_.push_back({rule.kind, rule.after, rule.rate, delay});
+  return true;
 }
 
 // The first bytes of the send leave: what comes from now on answers it.

@@ -51,7 +51,7 @@ class FaultStream final : public Layer {
   // A send begins. `alone`: no other shares the connection, so what was armed for earlier ones is
   // over.
   void begin_send(bool alone);
-  void arm(const Rule& rule, Nanos delay);
+  bool arm(const Rule& rule, Nanos delay);  // false: too many are
 
   Result<size_t> writev(std::span<const iovec> parts) override;
   Result<void> shutdown_write() override;

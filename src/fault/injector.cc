@@ -153,8 +153,8 @@ void Injector::before_send(const SendPoint& point) {
   for (const Choice& choice : choose(plan_, seed_, occasion)) {
     if (of_http2(choice.rule->kind)) {
       http2->arm(*choice.rule);
-    } else {
-      stream.arm(*choice.rule, choice.delay);
+    } else if (!stream.arm(*choice.rule, choice.delay)) {
+      continue;
     }
     tell(choice.rule->kind, point.request, point.endpoint, &point);
   }

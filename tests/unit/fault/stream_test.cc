@@ -372,6 +372,17 @@ TEST_P(FaultStreamTest, SendsThatShareAConnectionKeepTheirFaults) {
   EXPECT_EQ(at_client_.data, "answeransw");
 }
 
+TEST_P(FaultStreamTest, NoMoreThanSoManyAreArmedAtOnce) {
+  plan("reset after=1000000");
+  connect();
+  for (uint64_t i = 1; i <= FaultStream::kMostArmed + 5; ++i)
+    send(i, false);
+  EXPECT_EQ(figures_.get(observe::Counter::FaultsInjected),
+            static_cast<int64_t>(FaultStream::kMostArmed));
+  ask("question", "answer");
+  EXPECT_TRUE(run_until([&] { return at_client_.data == "answer"; }));
+}
+
 TEST_P(FaultStreamTest, TheAnswerToAClientHelloIsAnAlert) {
   plan("tls_alert code=70");
   connect();
