@@ -266,6 +266,9 @@ OptionValues option_values(const HarnessSettings& settings, bool verbose) {
   if (settings.h2) values.emplace_back("http.version", "h2");
   if (settings.fault_plan) values.emplace_back("fault.plan", *settings.fault_plan);
   if (settings.simulate) values.emplace_back("loop.world", "simulated");
+  // Dials to a server that is gone come at longer and longer intervals; a demo need not wait for
+  // ten.
+  if (settings.restart_demo) values.emplace_back("breaker.consecutive", "3");
   if (verbose) values.emplace_back("events.level", "debug");
   values.insert(values.end(), settings.options.begin(), settings.options.end());
   return values;

@@ -230,6 +230,11 @@ class OutageTest(HarnessTest):
         self.assertTrue(out.endswith("[pool] recovered, pool size=10\n"), out)
         self.assertIn("E_HTTP_FIRST_BYTE_TIMEOUT", err)
 
+    def test_the_demo_over_http2(self):
+        out, _ = self.pooler("--restart-demo", "--h2", *QUICK_BREAKER)
+        self.assertRegex(out, OPEN)
+        self.assertTrue(out.endswith("[pool] recovered, pool size=1\n"), out)
+
     def test_the_demo(self):
         out, err = self.pooler("--restart-demo", "-v", *QUICK_BREAKER)
         port = re.search(r"server on port (\d+) killed", out).group(1)
