@@ -46,7 +46,8 @@ class FaultsTest(PoolerTest):
         err = self.run_with("--inject-failures", "-v", "--seed", 7, *QUICK)[1]
         plan, seed = re.search(r'^failure plan "(.*)", seed (\d+)$', err, re.M).groups()
         self.assertEqual(seed, "7")
-        self.assertIn(plan, " ".join((DOCS / "pooler.md").read_text().split()))
+        for page in ("pooler.md", "faults.md"):
+            self.assertIn(plan, " ".join((DOCS / page).read_text().split()))
 
     def test_ten_runs(self):
         first = None
