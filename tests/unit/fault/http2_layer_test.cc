@@ -46,6 +46,10 @@ const std::string kPing = frame(6, 0, 0, "12345678");
 // A client with the layer on top, and a server of bytes.
 class Http2LayerTest : public testing::Test {
  protected:
+  ~Http2LayerTest() override {
+    client_.reset();
+    settle();  // what was discarded is freed at the end of a turn
+  }
   struct Silent final : io::StreamHandler {
     void on_connected() override {}
     void on_data(Slice) override {}
