@@ -38,8 +38,12 @@ Nanos third_digit(Nanos duration, Nanos unit) {
 }
 
 std::string attempt_line(const Attempt& attempt) {
-  std::string result = attempt.failure.status == Status::OK ? std::string(status_text(Status::OK))
-                                                            : failure_text(attempt.failure);
+  std::string result = failure_text(attempt.failure);
+  if (attempt.failure.status == Status::OK) {
+    // A detail tells of a response that was not taken.
+    const std::string& detail = attempt.failure.detail;
+    result = detail.empty() ? std::string(status_text(Status::OK)) : without_control_bytes(detail);
+  }
   return "round " + std::to_string(attempt.round) + ": " + without_control_bytes(attempt.target) +
          ": " + result + ", started at " + duration_text(attempt.started) + ", took " +
          duration_text(attempt.duration);

@@ -189,7 +189,7 @@ void Call::pause(const Failure& why) {
                             .os_error = why.os_error,
                             .first = sends_,
                             .second = planned.delay,
-                            .text = failure_text(why)});
+                            .text = why.status == Status::OK ? why.detail : failure_text(why)});
   transition(State::Pausing);
   core_.loop().arm(timer_, deadline_after(now(), planned.delay));
   endpoint_->rest(*this);
