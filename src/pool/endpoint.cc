@@ -325,7 +325,16 @@ std::string Endpoint::state_text() const {
                      std::to_string(counts.waiters + parked_count_) + " waiting";
   if (oldest != kNever)
     text += "; the oldest lease is " + duration_text(core_.loop().now() - oldest) + " old";
+  if (machine_.wants_permit()) {
+    text += "; all " + std::to_string(core_.settings().values().pool_max_connections) +
+            " connections of the pool are taken (pool.max_connections)";
+  }
   return text;
+}
+
+// It left before its time: nothing could have come any more.
+bool Endpoint::left_early(Status status, const Waiter& waiter) {
+  return status == Status::E_QUEUE_TIMEOUT && now() < waiter.queue_deadline;
 }
 
 ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {
@@ -342,8 +351,10 @@ ErrorPtr Endpoint::error_for(Status status, const Waiter& waiter) {
     case Status::E_QUEUE_TIMEOUT:
     case Status::E_TIMEOUT:
     case Status::E_DIAL_TIMEOUT:
-      error->cause.detail =
-          "waited " + duration_text(now() - waiter.arrived) + " (" + state_text() + ")";
+      error->cause.detail = "waited " + duration_text(now() - waiter.arrived);
+      if (left_early(status, waiter))
+        error->cause.detail += ", and no place can come before its deadline";
+      error->cause.detail += " (" + state_text() + ")";
       break;
     case Status::E_POOL_EXHAUSTED:
       error->cause.detail = state_text();
@@ -381,7 +392,7 @@ void Endpoint::fail_waiter(Waiter& waiter, Status status, uint64_t dial) {
                     .first = values().endpoint_max_waiters,
                     .text = "endpoint.max_waiters"});
     } else if (timed_out(status)) {
-      figures_.add(Counter::WaitersTimedOut);
+      figures_.add(left_early(status, waiter) ? Counter::WaitersShed : Counter::WaitersTimedOut);
     }
   }
   events_.emit(

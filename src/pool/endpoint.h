@@ -166,6 +166,7 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   void enter_line(Waiter& waiter, bool again);
   void renewing(const Connection& connection);
   std::string state_text() const;
+  bool left_early(Status status, const Waiter& waiter);
   void count_opened(const dial::Established& established, observe::Metrics& at);
   void note_protocol(Connection& connection);
   void forecast();

@@ -90,6 +90,7 @@ void EndpointMachine::enter(WaiterRecord& waiter) {
 void EndpointMachine::requeue(WaiterRecord& waiter, Time now) {
   now_ = now;
   if (shutting_down_) return refuse(waiter, Status::E_CLOSED);
+  waiter.redial_at = 0;  // it comes back after a delay of its own, or for another reason
   WaiterRecord* position = waiters_.front();
   while (position != nullptr && position->number < waiter.number)
     position = waiters_.next(*position);
@@ -291,7 +292,9 @@ void EndpointMachine::dial_failed(uint64_t dial, Time now, bool shortage) {
   dials_.erase(found);
   --counts_.dialing;
   environment_.return_permit();
-  const Time redial_at = deadline_after(now, next_redial_delay());
+  // Dials of one outage count once: those that began before its last counted failure.
+  if (failed.started >= counted_failure_at_) count_failure();
+  const Time redial_at = deadline_after(now, redial_delay());
   warm_at_ = redial_at;
   fill_gap_ = false;
   if (shortage) settle_at_ = std::max(settle_at_, redial_at);
@@ -316,8 +319,12 @@ void EndpointMachine::dial_failed(uint64_t dial, Time now, bool shortage) {
 }
 
 // The delay grows with each failure since the last lease, and is spread by a fifth either way.
-Nanos EndpointMachine::next_redial_delay() {
+void EndpointMachine::count_failure() {
   ++failed_in_a_row_;
+  counted_failure_at_ = now_;
+}
+
+Nanos EndpointMachine::redial_delay() {
   Nanos delay = kRedialDelay;
   for (uint32_t i = 1; i < failed_in_a_row_ && delay < kRedialDelayMax; ++i)
     delay = delay * 8 / 5;
@@ -493,7 +500,8 @@ void EndpointMachine::close(ConnectionRecord& connection, CloseReason reason) {
   if (died && connection.uses == 0) {
     settle_at_ = std::max(settle_at_, deadline_after(connection.opened, kRedialDelay));
     if (now_ < settle_at_) {
-      warm_at_ = std::max(warm_at_, deadline_after(now_, next_redial_delay()));
+      count_failure();
+      warm_at_ = std::max(warm_at_, deadline_after(now_, redial_delay()));
     }
   }
   transition(connection, ConnectionState::Closed);

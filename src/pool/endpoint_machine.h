@@ -328,7 +328,8 @@ class EndpointMachine {
   void end_check(ConnectionRecord& connection);
   // Of one connection: dials that bring one each.
   int64_t under_way() const { return counts_.dialing - resting_; }
-  Nanos next_redial_delay();
+  void count_failure();
+  Nanos redial_delay();
   void check_invariants() const;
 
   const MachineLimits limits_;
@@ -360,6 +361,7 @@ class EndpointMachine {
   uint64_t next_dial_ = 1;
   uint64_t next_waiter_ = 1;
   uint32_t failed_in_a_row_ = 0;
+  Time counted_failure_at_ = 0;
   Time warm_at_ = 0;
   // No new dial before: a connection died that nobody had used, and the next one might as well.
   Time settle_at_ = 0;
