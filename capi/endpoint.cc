@@ -60,7 +60,8 @@ conpool_status finish_endpoint(conpool_pool* pool, Result<pool::EndpointSpec> pa
   handle->core = &core;
   handle->spec = std::move(target.spec);
   handle->values = std::move(target.values);
-  if (handle->values->pool_min_idle > 0 || handle->values->health_interval > 0) {
+  if (handle->values->pool_min_idle > 0 || handle->values->pool_min > 0 ||
+      handle->values->health_interval > 0) {
     // Warming and checks begin with the endpoint, not with its first acquire.
     const Status called = core.call([&] { (void)core.endpoint(handle->spec); });
     if (called != Status::OK) return refuse(error, {.status = called});

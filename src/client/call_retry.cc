@@ -159,6 +159,7 @@ bool Call::discard(size_t size) {
 void Call::retry_discarded() {
   const Failure failure{.status = Status::OK,
                         .detail = "status " + std::to_string(discarded_status_)};
+  note_proof(Proof::MaybeProcessed);  // it was answered, whatever became of the answer's rest
   report_response(std::exchange(discarded_status_, 0));
   discarded_ = 0;
   remember_send(failure, Phase::Receive);

@@ -230,7 +230,7 @@ bool EndpointMachine::wants_more() {
   const int64_t ready = forecast_.multiplexed()
                             ? counts_.idle + counts_.active + std::min(spare, under_way())
                             : counts_.idle + spare;
-  if (ready < limits_.min_idle) return true;
+  if (ahead < limits_.warm_step && ready < limits_.min_idle) return true;
   return beyond_ideal() && under_way() == 0;
 }
 
