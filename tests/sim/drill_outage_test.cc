@@ -1,6 +1,5 @@
 // The drill of a full outage: a thousand clients of one host that is dead.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 #include "sim/drill_load.h"
@@ -12,6 +11,7 @@ constexpr uint64_t kClients = 1000;
 constexpr Nanos kBin = 10 * kMillisecond;
 constexpr int kGoodDays = 30;        // requests that succeed before the host dies
 constexpr uint64_t kMostExtra = 20;  // retry.budget / retry.budget_cost
+constexpr double kFew = 15;          // of a thousand clients in 10 ms
 
 Nanos length() {
   return full_drills ? 30 * kSecond : 3 * kSecond;
@@ -164,9 +164,8 @@ TEST(Drill, AThousandClientsOfADeadHost) {
             static_cast<double>(wave.first) / 100, static_cast<double>(wave.last + 1) / 100,
             count(wave.retries), wave.mean(), count(wave.fullest),
             static_cast<double>(wave.fullest) / wave.mean());
-        // In thin waves chance alone reaches three times the mean.
-        EXPECT_LE(static_cast<double>(wave.fullest),
-                  std::max(3 * wave.mean(), wave.mean() + 6 * std::sqrt(wave.mean())))
+        // Where they are few, chance alone brings several together.
+        EXPECT_LE(static_cast<double>(wave.fullest), std::max<double>(3 * wave.mean(), kFew))
             << row.name << ", breaker " << breaker;
       }
     }
