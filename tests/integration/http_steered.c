@@ -10,7 +10,7 @@
  *   cancel ID
  *   burst URL COUNT AT_ONCE               so many GETs of one URL, so many of them at once
  *   preconnect URL COUNT
- *   metrics | fds
+ *   metrics | events | fds
  * Bodies are made of one pattern (http_servers.py), which those that come are compared with. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -390,7 +390,10 @@ static void readout(char** field) {
     printf("{\"status\":\"OK\",\"fds\":%d,\"rss\":%ld}\n", open_fds(), resident_kib());
     return;
   }
-  if (conpool_pool_metrics(pool, "text", &text) != CONPOOL_OK) die("metrics", "refused");
+  int events = strcmp(field[0], "events") == 0;
+  conpool_status status = events ? conpool_pool_events(pool, "jsonl", &text)
+                                 : conpool_pool_metrics(pool, "text", &text);
+  if (status != CONPOOL_OK) die(field[0], "refused");
   printf("{\"status\":\"OK\",\"text\":");
   print_json_text(text);
   printf("}\n");
@@ -402,8 +405,10 @@ static void obey(char** field, int count) {
     const char* name;
     int fields;
     void (*run)(char**);
-  } verbs[] = {{"wait", 2, wait_for},         {"cancel", 2, cancel},   {"burst", 4, burst},
-               {"preconnect", 3, preconnect}, {"metrics", 1, readout}, {"fds", 1, readout}};
+  } verbs[] = {{"wait", 2, wait_for},   {"cancel", 2, cancel},
+               {"burst", 4, burst},     {"preconnect", 3, preconnect},
+               {"metrics", 1, readout}, {"events", 1, readout},
+               {"fds", 1, readout}};
   if (strcmp(field[0], "start") == 0 && count >= 7) {
     start(field, count);
     return;
