@@ -347,6 +347,24 @@ TEST(Breaker, BadStatesAreRefusedByName) {
     EXPECT_EQ(status_name(s.force(bad)), "E_INVALID") << bad;
   EXPECT_EQ(status_name(s.force(nullptr)), "E_INVALID");
   EXPECT_TRUE(s.explains("breaker: closed"));
+  EXPECT_EQ(s.wait(s.close_pool(0)).status, 0);
+  EXPECT_EQ(status_name(s.force("open")), "E_CLOSED");
+}
+
+TEST(Breaker, ItsTimeIsSpreadOverTheShareThatTheOptionSays) {
+  Nanos least = kNever;
+  Nanos most = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    Outage s(Wire::Http1, {}, {}, {}, seed);
+    s.fail();
+    const Nanos open = s.ask().retry_after;
+    least = std::min(least, open);
+    most = std::max(most, open);
+  }
+  EXPECT_GE(least, ms(2500));
+  EXPECT_LT(least, ms(2800));
+  EXPECT_GT(most, ms(4700));
+  EXPECT_LE(most, ms(5000));
 }
 
 TEST(Breaker, ForcedOpenWithWaitersPresentItEmptiesTheLineAtOnce) {

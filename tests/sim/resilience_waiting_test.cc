@@ -226,6 +226,19 @@ TEST(BreakerTrial, AHundredWhoWaitMakeOneTrialAtATime) {
   }
 }
 
+TEST(BreakerTrial, AsManyAtOnceAsTheOptionSays) {
+  Outage s(Wire::H2c, kExactWait + OptionList{{"breaker.trials", "2"}});
+  const Time opened = s.fail();
+  s.answer(200, ms(100));
+  (void)s.start_many(20);
+  s.run_until(opened + 5 * kSecond + ms(109));
+  EXPECT_EQ(s.requests(), 12u);
+  s.run_for(ms(10));
+  EXPECT_EQ(s.requests(), 14u);
+  s.finish_all();
+  EXPECT_EQ(s.requests(), 30u);
+}
+
 TEST(BreakerTrial, TheOthersAreToldThatOneIsUnderWay) {
   Outage s(Wire::Http1);
   s.fail();
