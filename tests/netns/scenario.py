@@ -31,7 +31,9 @@ class Dialer(processes.JsonChild):
 
     def __init__(self, net, *options, program=None):
         nice, ip = processes.need("nice", "ip")
-        argv = [nice, "-n", "-15", ip, "netns", "exec", net.client, program or DIALER, *options]
+        # Its leases end as broken on purpose, so that each needs a dial: no outage to the breaker.
+        argv = [nice, "-n", "-15", ip, "netns", "exec", net.client, program or DIALER, "breaker.mode=off",
+                *options]
         pipe = processes.subprocess.PIPE
         self.process = processes.start(argv, stdin=pipe, stdout=pipe, text=True, bufsize=1)
         self.name = "dialer"
