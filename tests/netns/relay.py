@@ -14,7 +14,6 @@ A policy holds for one server address, or "*" for those without one, and replace
   nth          the n-th packet of the address, both directions counted from its next SYN on, meets …
   nth_fate     … "drop" (default) or "reset" (both sides)
   loss         percent of all packets that vanish, chosen by a generator of the policy's own
-  loss         percent of the packets, both ways, that vanish; picked by a seeded generator of the policy's own
   max_size     larger packets vanish, as at a path MTU black hole; 0 = no limit
   log_data     log packets with data and FINs too
 
@@ -93,8 +92,6 @@ class Policy:
         if self.drop == "data" and moves_data:
             return "dropped"
         if self.loss and self.random.uniform(0, 100) < self.loss:
-            return "dropped"
-        if self.loss and self.random.random() * 100 < self.loss:
             return "dropped"
         if self.max_size and packet.size > self.max_size:
             return "dropped"
