@@ -194,7 +194,7 @@ class Call final : public std::enable_shared_from_this<Call>,
   std::vector<Resend> resend_reasons_;
   std::vector<Attempt> earlier_;
   struct PlannedRetry {
-    Nanos delay;
+    Time at;  // while a response is discarded its delay passes already
     int64_t cost;
   };
   std::optional<PlannedRetry> planned_;

@@ -91,7 +91,7 @@ bool Call::plan_retry(bool after_timeout, std::optional<Nanos> server_delay) {
     return false;
   }
   endpoint_->figures().set(Counter::RetryTokens, budget.tokens());
-  planned_ = PlannedRetry{delay, *cost};
+  planned_ = PlannedRetry{deadline_after(now(), delay), *cost};
   return true;
 }
 
@@ -189,10 +189,10 @@ void Call::pause(const Failure& why) {
                             .status = why.status,
                             .os_error = why.os_error,
                             .first = sends_,
-                            .second = planned.delay,
+                            .second = std::max<Nanos>(0, planned.at - now()),
                             .text = why.status == Status::OK ? why.detail : failure_text(why)});
   transition(State::Pausing);
-  core_.loop().arm(timer_, deadline_after(now(), planned.delay));
+  core_.loop().arm(timer_, std::max(now(), planned.at));
   endpoint_->rest(*this);
 }
 
