@@ -318,8 +318,9 @@ void HttpRandomProgram::judge(Started& each) {
     EXPECT_LE(reply.took(), total_timeout_ + kMillisecond);
   }
   // What a server that did not say a word may have done nobody knows: see Resend::Preface.
-  const bool wordless =
-      world_.metric("pool.resends.preface") > 0 || status_name(reply.status) == "E_H2_PREFACE";
+  const bool wordless = world_.metric("pool.resends.preface") > 0 ||
+                        status_name(reply.status) == "E_H2_PREFACE" ||
+                        reply.report.find("does not speak HTTP/2") != std::string::npos;
   if (!each.idempotent && !wordless) {
     EXPECT_LE(processed, 1u);
   }

@@ -286,6 +286,18 @@ TEST(Retry, WhatWouldComeAfterTheDeadlineIsNotWaitedFor) {
       << reply.line;
 }
 
+TEST(Retry, TheTimeToReadADiscardedResponseIsPartOfTheDelay) {
+  Outage s(Wire::Http1, kPlain);
+  HttpAnswer bad = after_answer(503, "1");
+  bad.text = std::string(100, 'b');
+  bad.piece = 10;
+  bad.piece_delay = ms(60);
+  first_get(s, 1, bad);
+  const Reply reply = s.get({{"total.timeout", "1050ms"}});
+  EXPECT_EQ(reply.code, 200) << reply.report;
+  EXPECT_EQ(s.asked_at(1) - s.asked_at(0), kSecond + ms(10));
+}
+
 // --- bodies --------------------------------------------------------------------------------------
 
 TEST(Retry, NobodySeesAResponseThatIsDiscarded) {
