@@ -1,6 +1,6 @@
 // Pools of loop.world = simulated: virtual time, and the same run every time.
+#include <algorithm>
 #include <cstdio>
-#include <regex>
 
 #include "http_support.h"
 
@@ -24,16 +24,23 @@ Answer get(const PoolPtr& pool, const std::string& url, const Options& options =
 std::string with_ids_counted(const std::string& log) {
   std::string out;
   std::map<std::string, std::map<std::string, size_t>> ids;  // by what stands before them
-  size_t at = 0;
-  const std::regex id("(op=|\"op\":\"|settings=|\"settings\":)([0-9]+)");
-  for (std::sregex_iterator next(log.begin(), log.end(), id), end; next != end; ++next) {
-    const auto from = static_cast<size_t>(next->position());
-    out += log.substr(at, from - at) + (*next)[1].str();
-    auto& kind = ids[(*next)[1].str()];
-    out += std::to_string(kind.emplace((*next)[2].str(), kind.size()).first->second);
-    at = from + static_cast<size_t>(next->length());
+  for (size_t at = 0; at < log.size();) {
+    const std::string* before = nullptr;
+    static const std::string kBefore[] = {"op=", "\"op\":\"", "settings=", "\"settings\":"};
+    for (const std::string& each : kBefore)
+      if (log.compare(at, each.size(), each) == 0) before = &each;
+    if (before == nullptr) {
+      out += log[at++];
+      continue;
+    }
+    at += before->size();
+    const size_t end = std::min(log.find_first_not_of("0123456789", at), log.size());
+    auto& kind = ids[*before];
+    const size_t place = kind.emplace(log.substr(at, end - at), kind.size()).first->second;
+    out += *before + std::to_string(place);
+    at = end;
   }
-  return out + log.substr(at);
+  return out;
 }
 
 // Requests of every kind, eight at a time, then silence until everything idle has gone.
