@@ -18,6 +18,7 @@ from servers import Nginx
 
 RATE = 10  # requests a second
 FIRST_BYTE_S = 2
+RESTARTS = 3
 ENDED_BY_S = 5
 TRIALS_UNTIL_S = 30
 RECOVERY_S = 120  # the longest open time
@@ -75,6 +76,34 @@ class Outage(HttpTest):
             poll_until(lambda: client.request("GET", url)["status"] == "OK", "steady recovery", RECOVERY_S)
         poll_until(lambda: client.figure("connections.idle") == client.figure("connections.open") == 1, "one connection")
         poll_until(lambda: client.ask("fds")["fds"] == before, "as many descriptors as before")
+
+    def test_a_server_that_restarts(self):
+        nginx = self.use(Nginx())
+        url = f"http://127.0.0.1:{nginx.port}/"
+        client = self.client(retry__attempts="3", breaker__open="1s")
+        client.get(url)
+        poll_until(lambda: client.figure("connections.idle") == 1, "an idle connection")
+        before = client.ask("fds")["fds"]
+        results = []
+        for _ in range(RESTARTS):
+            begin, numbers = time.monotonic(), []
+            while len(numbers) < RATE * 10:
+                numbers.append(client.start("GET", url))
+                if len(numbers) == RATE * 5:
+                    nginx.restart()
+                time.sleep(max(0, begin + len(numbers) / (RATE * 10) - time.monotonic()))
+            results += [client.wait(number)["status"] for number in numbers]
+            poll_until(lambda: client.request("GET", url)["status"] == "OK", "recovery", RECOVERY_S)
+        failed = [status for status in results if status != "OK"]
+        print(f"{RESTARTS} restarts under {10 * RATE} requests a second: {len(failed)} of {len(results)} failed "
+              f"{set(failed)}, {client.figure('connections.opened')} connections")
+        poll_until(lambda: client.figure("connections.idle") == client.figure("connections.open"), "idle connections")
+        poll_until(lambda: client.ask("fds")["fds"] - before == client.figure("connections.open") - 1,
+                   "a descriptor for each connection")
+        # Every response is one that the server noted.
+        poll_until(lambda: len(nginx.requests()) >= client.figure("requests.done"), "the server's log")
+        self.assertEqual(client.figure("requests.done") + client.figure("requests.failed"), client.figure("requests.made"))
+        self.assertLessEqual(len(nginx.requests()), client.figure("requests.sent"))
 
 
 if __name__ == "__main__":

@@ -92,10 +92,12 @@ class Restarts {
     };
     const auto server = static_cast<int64_t>(server_->http_counts().requests);
     std::printf(
-        "%llu requests, %lld sent, %lld came to the server; %lld failed after a restart, "
+        "%llu requests, %lld sent, %lld came to the server; %lld failed after a restart, %lld of "
+        "them refused by the breaker, "
         "%lld retries, %lld breaker openings, %lld connections\n",
         static_cast<unsigned long long>(requests_), static_cast<long long>(pool("requests.sent")),
         static_cast<long long>(server), static_cast<long long>(pool("requests.failed")),
+        static_cast<long long>(pool("breaker.refused")),
         static_cast<long long>(pool("retries.made")),
         static_cast<long long>(pool("breaker.opened")),
         static_cast<long long>(pool("connections.opened")));
