@@ -9,7 +9,8 @@ namespace conpool::sim {
 
 // A program starts requests of every kind, takes their events in random portions, cancels, holds
 // chunks back, over servers of both protocols that close, reset, refuse, answer 503, go away, die
-// and start again at random moments, with breakers, retries and limits of every kind. Then the faults stop.
+// and start again at random moments, with breakers, retries and limits of every kind. Then the
+// faults stop.
 //
 // What must hold: each op ends exactly once and within its time; a response belongs to its request,
 // whole; a request that is not idempotent is processed at most once; one that is proven unprocessed
