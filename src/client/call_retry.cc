@@ -205,9 +205,10 @@ void Call::end_pause() {
 // none: an outage that is answered would pay for its own retries.
 void Call::note_success() {
   const uint16_t status = head_->status;
-  if (status == kTooManyRequests || status_list_has(values->retry_statuses, status) ||
-      status_list_has(endpoint_->values().breaker_statuses, status))
-    return;
+  const bool bad = status >= 400 &&
+                   (status == kTooManyRequests || status_list_has(values->retry_statuses, status) ||
+                    status_list_has(endpoint_->values().breaker_statuses, status));
+  if (bad) return;
   policy::RetryBudget& budget = endpoint_->retry_budget();
   if (retries_ == 0) {
     budget.succeeded_at_once();
