@@ -373,7 +373,7 @@ void Call::abort(const Failure& failure, bool ask) {
   note_proof(ended.proof);
   leave_connection(ended.lease);
   if (discarded_status_ != 0 && was_timeout(failure.status)) return retry_discarded();
-  planned_.reset();
+  drop_planned();
   ended.failure = failure;
   note_failed_send(ended);
   if (retry_failed_send(ended)) return;

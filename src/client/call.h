@@ -131,6 +131,7 @@ class Call final : public std::enable_shared_from_this<Call>,
   bool retry_status(const session::ResponseHead& head);
   bool discard(size_t size);
   void retry_discarded();
+  void drop_planned();
   void remember_send(const Failure& failure, Phase phase);
   void pause(const Failure& why);
   void end_pause();

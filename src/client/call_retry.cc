@@ -166,6 +166,15 @@ void Call::retry_discarded() {
   pause(failure);
 }
 
+// The retry for which a response was being discarded is not made; the status counts all the same.
+void Call::drop_planned() {
+  if (discarded_status_ != 0) report_response(std::exchange(discarded_status_, 0));
+  if (!planned_) return;
+  policy::RetryBudget& budget = endpoint_->retry_budget();
+  budget.give_back(std::exchange(planned_, std::nullopt)->cost);
+  endpoint_->figures().set(Counter::RetryTokens, budget.tokens());
+}
+
 void Call::remember_send(const Failure& failure, Phase phase) {
   Attempt attempt;
   attempt.phase = phase;

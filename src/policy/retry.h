@@ -56,6 +56,8 @@ class RetryBudget {
   std::optional<int64_t> take(bool after_timeout);
   // A request succeeded with its first send.
   void succeeded_at_once();
+  // A retry that took `cost` is not made after all.
+  void give_back(int64_t cost) { give(cost); }
   // A retry that took `cost` succeeded.
   void retry_succeeded(int64_t cost);
   int64_t tokens() const { return tokens_; }

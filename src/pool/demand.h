@@ -2,7 +2,8 @@
 //
 // Little's law: calls arrive every `interval` and hold a place for `held`, so held / interval
 // places are busy on average. Both are exponential averages over about kMemory samples; a silence
-// longer than the average interval counts as an interval, so that the need fades by itself.
+// longer than the average interval counts as an interval, and a long one means that nothing is
+// needed.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +33,9 @@ class Demand {
   // Places that arrivals and lease times need, one spare included; 0 while nothing is known.
   int64_t places(Time now) const {
     if (!known()) return 0;
-    const Nanos interval = std::max<Nanos>({interval_, now - last_arrival_, 1});
+    const Nanos silence = now - last_arrival_;
+    if (silence > std::max({kMemory * interval_, held_, kSecond})) return 0;
+    const Nanos interval = std::max<Nanos>({interval_, silence, 1});
     return (held_ + interval - 1) / interval + 1;
   }
 

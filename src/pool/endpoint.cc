@@ -32,7 +32,7 @@ MachineLimits machine_limits(const Values& values) {
     limits.max_connections = std::min(limits.max_connections, values.pool_max);
   limits.max_waiters = values.endpoint_max_waiters;
   limits.max_draining = values.endpoint_max_draining;
-  limits.min_idle = std::min(values.pool_min_idle, values.endpoint_max_connections);
+  limits.min_idle = std::min(values.pool_min_idle, limits.max_connections);
   limits.min = values.pool_min;
   limits.warm_step = values.pool_warm_step;
   limits.by_rate = static_cast<PoolSizing>(values.pool_sizing) == PoolSizing::Rate;

@@ -237,7 +237,8 @@ bool EndpointMachine::wants_more() {
 // How many connections there should be, whoever waits.
 int64_t EndpointMachine::wanted_size() const {
   const bool several = forecast_.multiplexed();  // Demand counts places, and a connection has many
-  const int64_t by_rate = limits_.by_rate && !several ? demand_.places(now_) : 0;
+  const bool keeps = limits_.idle_timeout > 0;
+  const int64_t by_rate = limits_.by_rate && keeps && !several ? demand_.places(now_) : 0;
   return std::max(limits_.min, by_rate);
 }
 
@@ -448,7 +449,7 @@ void EndpointMachine::on_connection_timer(ConnectionRecord& connection) {
   if (reason != nullptr && !renew(connection, *reason, now_)) return close(connection, *reason);
   // One that is kept for the endpoint's least size is looked at again later.
   if (connection.state == ConnectionState::Idle) {
-    const Time again = deadline_after(now_, std::max(limits_.idle_timeout, kMillisecond));
+    const Time again = deadline_after(now_, std::max(limits_.idle_timeout, kSecond));
     connection.timer.arm(timers_, std::min(connection.retire_at, again));
   }
 }

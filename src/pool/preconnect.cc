@@ -65,8 +65,7 @@ void Endpoint::end_preconnects(const ErrorPtr& failed) {
   const bool no_more =
       failed != nullptr || (counts.open() > 0 && counts.dialing == 0 && machine_.warming_refused());
   for (size_t i = 0; i < preconnects_.size();) {
-    const int64_t wanted =
-        std::min<int64_t>(preconnects_[i]->count(), values().endpoint_max_connections);
+    const int64_t wanted = std::min<int64_t>(preconnects_[i]->count(), machine_.most_connections());
     const bool enough = counts.open() >= wanted || (counts.open() > 0 && machine_.multiplexed());
     if (enough || no_more) {
       end_preconnect(*preconnects_[i], failed);

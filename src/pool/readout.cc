@@ -229,7 +229,7 @@ std::string Endpoint::explain() {
           std::to_string(counts.idle) + " idle, " + std::to_string(counts.active + counts.full) +
           " leased, " + std::to_string(counts.held) + " held), " + std::to_string(counts.dialing) +
           " dialing, " + std::to_string(counts.draining) + " draining; limit " +
-          std::to_string(values().endpoint_max_connections) + "\n";
+          std::to_string(machine_.most_connections()) + "\n";
   text += "  waiters: " + std::to_string(counts.waiters) + ", limit " +
           std::to_string(values().endpoint_max_waiters) + "\n";
   text += "  breaker: " + gate_.text(now());
