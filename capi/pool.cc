@@ -141,26 +141,6 @@ conpool_status conpool_pool_metrics(conpool_pool* pool, const char* format, char
   });
 }
 
-conpool_status conpool_pool_events(conpool_pool* pool, const char* format, char** out) noexcept {
-  return guard([&] {
-    if (pool == nullptr || format == nullptr || out == nullptr) return code(Status::E_INVALID);
-    if (inherited(pool)) return code(Status::E_FORKED);
-    const std::string_view name(format);
-    if (name != "jsonl" && name != "text" && name != "trace") return code(Status::E_INVALID);
-    const observe::EventRing::Snapshot snapshot = pool->core->ring().snapshot();
-    std::string text;
-    if (name == "jsonl") {
-      text = observe::events_jsonl(snapshot.records);
-    } else if (name == "text") {
-      text = observe::events_text(snapshot.records, pool->core->created_at());
-    } else {
-      text = observe::events_trace(snapshot.records);
-    }
-    *out = copy_text(text);
-    return code(Status::OK);
-  });
-}
-
 conpool_status conpool_pool_explain(conpool_pool* pool, const conpool_endpoint* endpoint,
                                     char** out) noexcept {
   return guard([&] {

@@ -465,6 +465,43 @@ CONPOOL_API conpool_status conpool_pool_events(conpool_pool* pool, const char* f
                                                char** out) CONPOOL_NOEXCEPT;
 
 /*
+ * A part of the recorded events, for programs that follow them.
+ *
+ * format  as of conpool_pool_events
+ * since   the sequence number to begin with; events are numbered from 1. 0: the oldest that is kept
+ * limit   at most so many; 0: all
+ * next    receives the number to go on with; may be NULL
+ * lost    receives how many of those asked for were overwritten before; may be NULL
+ *
+ * Any thread; does not wait for the loop.
+ */
+CONPOOL_API conpool_status conpool_pool_events_since(conpool_pool* pool, const char* format,
+                                                     uint64_t since, uint64_t limit, uint64_t* next,
+                                                     uint64_t* lost, char** out) CONPOOL_NOEXCEPT;
+
+/* Levels of events, the most urgent first: the choices of events.level. */
+enum {
+  CONPOOL_LEVEL_ERROR = 0,
+  CONPOOL_LEVEL_WARNING = 1,
+  CONPOOL_LEVEL_INFO = 2,
+  CONPOOL_LEVEL_DEBUG = 3
+};
+
+/*
+ * Records an event of the program's own among the pool's, with the time of the call.
+ *
+ * level  CONPOOL_LEVEL_*; what events.level leaves out is not recorded, and that is no error
+ * name   1 to 32 letters, digits, '.', '_' and '-'. Readouts show it as "app.NAME"
+ * text   UTF-8; its first 64 bytes are kept, or more where the name is short. NULL with size 0:
+ *        none
+ *
+ * Returns CONPOOL_E_INVALID for another level or name. Any thread; does not block.
+ */
+CONPOOL_API conpool_status conpool_pool_event(conpool_pool* pool, int32_t level, const char* name,
+                                              size_t name_size, const char* text,
+                                              size_t text_size) CONPOOL_NOEXCEPT;
+
+/*
  * What the pool knows and would do for an endpoint, in words: options that are not the defaults,
  * addresses with
  * their health, order and cached answers, connections and waiters.

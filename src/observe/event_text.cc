@@ -60,6 +60,13 @@ void append_details(std::string* out, const EventRecord& record) {
   }
 }
 
+// "race.won"; "app.NAME" for the application's own.
+std::string event_name(const EventRecord& record) {
+  std::string name(event_info(record.kind).name);
+  if (name.ends_with('*')) name.replace(name.size() - 1, 1, record.name_view());
+  return name;
+}
+
 void append_id(std::string* out, std::string_view name, uint64_t id) {
   if (id == 0) return;
   append_key(out, name);
@@ -75,7 +82,7 @@ void append_jsonl(std::string* out, const EventRecord& record) {
   append_key(out, "level");
   append_json_string(out, level_name(record.level));
   append_key(out, "event");
-  append_json_string(out, event_info(record.kind).name);
+  append_json_string(out, event_name(record));
   append_id(out, "endpoint", record.endpoint);
   append_id(out, "connection", record.connection);
   if (record.duration != 0) {
@@ -99,7 +106,7 @@ void append_text_line(std::string* out, const EventRecord& record, Time origin) 
   out->append(time).append("  ");
   append_padded(out, level_name(record.level), 7);
   out->push_back(' ');
-  append_padded(out, info.name, 25);
+  append_padded(out, event_name(record), 25);
 
   std::string rest;
   const auto id = [&rest](std::string_view name, uint64_t value) {
@@ -151,7 +158,7 @@ void append_trace(std::string* out, const EventRecord& record) {
   const bool span = record.duration > 0;
   out->append(span ? "{\"ph\":\"X\"" : "{\"ph\":\"i\",\"s\":\"t\"");
   append_key(out, "name");
-  append_json_string(out, event_info(record.kind).name);
+  append_json_string(out, event_name(record));
   append_key(out, "cat");
   append_json_string(out, level_name(record.level));
   // Trace times are microseconds; three decimals keep the nanoseconds.

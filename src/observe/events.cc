@@ -32,7 +32,9 @@ EventRing::EventRing(size_t capacity, EventLevel level)
 }
 
 void EventRing::emit(const Event& event) noexcept {
-  if (!wants(event.kind)) return;
+  const EventLevel level = event.level.value_or(event_info(event.kind).level);
+  if (level > level_.load(std::memory_order_relaxed)) return;
+  assert(event.name.size() <= EventRecord::kNameBytes);
   EventRecord record;
   record.time = event.time;
   record.endpoint = event.endpoint;
@@ -44,11 +46,13 @@ void EventRing::emit(const Event& event) noexcept {
   record.status = event.status;
   record.os_error = event.os_error;
   record.kind = event.kind;
-  record.level = event_info(event.kind).level;
-  const std::string_view text = cut_utf8(event.text, EventRecord::kTextBytes);
+  record.level = level;
+  const std::string_view text = cut_utf8(event.text, EventRecord::kTextBytes - event.name.size());
+  record.name_size = static_cast<uint8_t>(event.name.size());
   record.text_size = static_cast<uint8_t>(text.size());
   std::memset(record.text, 0, sizeof record.text);
-  std::copy(text.begin(), text.end(), record.text);
+  std::copy(event.name.begin(), event.name.end(), record.text);
+  std::copy(text.begin(), text.end(), record.text + record.name_size);
 
   const std::lock_guard lock(mutex_);
   record.sequence = next_;

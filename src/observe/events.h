@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,8 +54,8 @@ constexpr const EventInfo& event_info(EventKind kind) {
 }
 std::string_view level_name(EventLevel level) noexcept;
 
-// What a transition reports. Ids are 0 where there is none; the text is copied (its first 64
-// bytes).
+// What a transition reports. Ids are 0 where there is none; name and text are copied, as much of
+// the text as a record holds beside the name.
 struct Event {
   EventKind kind;
   Time time = 0;
@@ -67,10 +68,13 @@ struct Event {
   int64_t second = 0;  // named by the event's row
   Nanos duration = 0;  // how long the thing took that ended with this event
   std::string_view text = {};
+  std::string_view name = {};       // of the application's own events: at most kNameBytes
+  std::optional<EventLevel> level;  // of those too; the others have their row's
 };
 
 struct EventRecord {
-  static constexpr size_t kTextBytes = 64;
+  static constexpr size_t kTextBytes = 96;  // of name and text together
+  static constexpr size_t kNameBytes = 32;
 
   uint64_t sequence;
   Time time;
@@ -83,10 +87,12 @@ struct EventRecord {
   int32_t os_error;
   EventKind kind;
   EventLevel level;
+  uint8_t name_size;
   uint8_t text_size;
-  char text[kTextBytes];
+  char text[kTextBytes];  // the name, then the text
 
-  std::string_view text_view() const { return {text, text_size}; }
+  std::string_view name_view() const { return {text, name_size}; }
+  std::string_view text_view() const { return {text + name_size, text_size}; }
 };
 static_assert(std::is_trivially_copyable_v<EventRecord>);
 

@@ -92,6 +92,27 @@ TEST_F(NullPointers, Pool) {
   EXPECT_EQ(conpool_pool_events(pool_.get(), nullptr, &text_), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_events(pool_.get(), "jsonl", nullptr), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_events(pool_.get(), "json", &text_), CONPOOL_E_INVALID);
+  const auto since = conpool_pool_events_since;
+  EXPECT_EQ(since(nullptr, "jsonl", 0, 0, nullptr, nullptr, &text_), CONPOOL_E_INVALID);
+  EXPECT_EQ(since(pool_.get(), nullptr, 0, 0, nullptr, nullptr, &text_), CONPOOL_E_INVALID);
+  EXPECT_EQ(since(pool_.get(), "xml", 0, 0, nullptr, nullptr, &text_), CONPOOL_E_INVALID);
+  EXPECT_EQ(since(pool_.get(), "text", 0, 0, nullptr, nullptr, nullptr), CONPOOL_E_INVALID);
+  const std::string longest(32, 'a');
+  const std::string too_long(33, 'a');
+  const auto event = [this](conpool_pool* pool, int32_t level, const char* name, size_t size) {
+    return conpool_pool_event(pool, level, name, size, "text", 4);
+  };
+  EXPECT_EQ(event(pool_.get(), CONPOOL_LEVEL_DEBUG, longest.data(), 32), CONPOOL_OK);
+  EXPECT_EQ(event(pool_.get(), CONPOOL_LEVEL_DEBUG, too_long.data(), 33), CONPOOL_E_INVALID);
+  EXPECT_EQ(event(pool_.get(), CONPOOL_LEVEL_DEBUG, "", 0), CONPOOL_E_INVALID);
+  EXPECT_EQ(event(pool_.get(), CONPOOL_LEVEL_DEBUG, "a b", 3), CONPOOL_E_INVALID);
+  EXPECT_EQ(event(pool_.get(), CONPOOL_LEVEL_DEBUG, "a\n", 2), CONPOOL_E_INVALID);
+  EXPECT_EQ(event(pool_.get(), CONPOOL_LEVEL_DEBUG, nullptr, 1), CONPOOL_E_INVALID);
+  EXPECT_EQ(event(pool_.get(), -1, "a", 1), CONPOOL_E_INVALID);
+  EXPECT_EQ(event(pool_.get(), 4, "a", 1), CONPOOL_E_INVALID);
+  EXPECT_EQ(event(nullptr, 0, "a", 1), CONPOOL_E_INVALID);
+  EXPECT_EQ(conpool_pool_event(pool_.get(), 0, "a", 1, nullptr, 5), CONPOOL_E_INVALID);
+  EXPECT_EQ(conpool_pool_event(pool_.get(), 0, "a", 1, nullptr, 0), CONPOOL_OK);
   EXPECT_EQ(conpool_pool_explain(nullptr, endpoint_.get(), &text_), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_explain(pool_.get(), nullptr, &text_), CONPOOL_E_INVALID);
   EXPECT_EQ(conpool_pool_explain(pool_.get(), endpoint_.get(), nullptr), CONPOOL_E_INVALID);

@@ -79,6 +79,9 @@ TEST_P(Forks, TheChildIsRefusedEverywhere) {
     REQUIRE(conpool_pool_close(pool_.get(), 0, nullptr, 0, &op) == CONPOOL_E_FORKED);
     REQUIRE(conpool_pool_metrics(pool_.get(), "text", &text) == CONPOOL_E_FORKED);
     REQUIRE(conpool_pool_events(pool_.get(), "text", &text) == CONPOOL_E_FORKED);
+    REQUIRE(conpool_pool_events_since(pool_.get(), "text", 0, 0, nullptr, nullptr, &text) ==
+            CONPOOL_E_FORKED);
+    REQUIRE(conpool_pool_event(pool_.get(), 0, "a", 1, nullptr, 0) == CONPOOL_E_FORKED);
     REQUIRE(conpool_pool_explain(pool_.get(), endpoint_.get(), &text) == CONPOOL_E_FORKED);
     REQUIRE(conpool_pool_set_resolver(pool_.get(), nullptr, 0) == CONPOOL_E_FORKED);
     const uint16_t port = 1;

@@ -284,6 +284,50 @@ TEST_F(Readouts, EventsAsJsonLinesAndTrace) {
   EXPECT_NE(events(pool_, "text").find(server_.address()), std::string::npos);
 }
 
+TEST_F(Readouts, EventsAreFollowedByNumber) {
+  char* out = nullptr;
+  uint64_t next = 0;
+  uint64_t lost = 77;
+  ASSERT_EQ(conpool_pool_events_since(pool_.get(), "jsonl", 1, 2, &next, &lost, &out), CONPOOL_OK);
+  EXPECT_EQ(lines_of(out).size(), 2u);
+  EXPECT_EQ(next, 3u);
+  EXPECT_EQ(lost, 0u);
+  conpool_text_free(out);
+  ASSERT_EQ(conpool_pool_events_since(pool_.get(), "jsonl", next, 0, &next, nullptr, &out),
+            CONPOOL_OK);
+  EXPECT_EQ(std::string(out).rfind("{\"sequence\":3,", 0), 0u) << out;
+  conpool_text_free(out);
+  ASSERT_EQ(conpool_pool_event(pool_.get(), CONPOOL_LEVEL_INFO, "cache.miss",
+                               CONPOOL_NUL_TERMINATED, "key 7", CONPOOL_NUL_TERMINATED),
+            CONPOOL_OK);
+  ASSERT_EQ(conpool_pool_events_since(pool_.get(), "text", next, 0, nullptr, nullptr, &out),
+            CONPOOL_OK);
+  EXPECT_TRUE(std::regex_search(out, std::regex("info +app\\.cache\\.miss +key 7\n$"))) << out;
+  conpool_text_free(out);
+}
+
+TEST(Events, WhatWasOverwrittenIsCounted) {
+  const PoolPtr pool = make_pool({{"events.capacity", "16"}});
+  for (int i = 0; i < 40; ++i)
+    conpool_pool_event(pool.get(), CONPOOL_LEVEL_ERROR, "n", 1, nullptr, 0);
+  char* out = nullptr;
+  uint64_t next = 0;
+  uint64_t lost = 0;
+  const auto count = [&](uint64_t since) {
+    EXPECT_EQ(conpool_pool_events_since(pool.get(), "jsonl", since, 0, &next, &lost, &out),
+              CONPOOL_OK);
+    const size_t lines = lines_of(out).size();
+    conpool_text_free(out);
+    return lines;
+  };
+  EXPECT_EQ(count(0), 16u);
+  EXPECT_EQ(lost, 0u);  // all that is kept was asked for
+  EXPECT_EQ(count(1), 16u);
+  EXPECT_EQ(lost, next - 17);
+  EXPECT_EQ(count(next), 0u);
+  EXPECT_EQ(lost, 0u);
+}
+
 TEST_F(Readouts, ExplainNamesWhatThereIs) {
   const std::string text = explain(pool_, endpoint_);
   EXPECT_NE(text.find(server_.url()), std::string::npos) << text;

@@ -95,7 +95,7 @@ TEST(EventRing, LevelFiltersAndCanChange) {
 
 TEST(EventRing, CopiesEveryFieldAndCutsTheTextAtACharacter) {
   EventRing ring(2, EventLevel::DEBUG);
-  const std::string text = std::string(63, 'x') + "\xc3\xa9tail";
+  const std::string text = std::string(95, 'x') + "\xc3\xa9tail";
   ring.emit({.kind = EventKind::DialRetry,
              .time = 5,
              .endpoint = 1,
@@ -118,9 +118,29 @@ TEST(EventRing, CopiesEveryFieldAndCutsTheTextAtACharacter) {
   EXPECT_EQ(record.values[1], 8);
   EXPECT_EQ(record.duration, 9);
   EXPECT_EQ(record.level, EventLevel::INFO);
-  EXPECT_EQ(record.text_view(), std::string(63, 'x'));
-  ring.emit({.kind = EventKind::DialRetry, .text = std::string(64, 'y')});
-  EXPECT_EQ(ring.snapshot(2).records.at(0).text_view(), std::string(64, 'y'));
+  EXPECT_EQ(record.text_view(), std::string(95, 'x'));
+  ring.emit({.kind = EventKind::DialRetry, .text = std::string(96, 'y')});
+  EXPECT_EQ(ring.snapshot(2).records.at(0).text_view(), std::string(96, 'y'));
+}
+
+TEST(EventRing, TheApplicationsOwnEventsHaveNameAndLevel) {
+  EventRing ring(4, EventLevel::WARNING);
+  const std::string name(EventRecord::kNameBytes, 'n');
+  ring.emit({.kind = EventKind::Application, .name = "cache.miss", .level = EventLevel::INFO});
+  EXPECT_EQ(ring.recorded(), 0u);
+  ring.emit({.kind = EventKind::Application,
+             .text = std::string(200, 't'),
+             .name = name,
+             .level = EventLevel::ERROR});
+  const EventRecord record = ring.snapshot().records.at(0);
+  EXPECT_EQ(record.level, EventLevel::ERROR);
+  EXPECT_EQ(record.name_view(), name);
+  EXPECT_EQ(record.text_view(), std::string(64, 't'));
+  ring.emit({.kind = EventKind::Application, .name = "x", .level = EventLevel::WARNING});
+  const std::string lines = events_jsonl(ring.snapshot(2).records);
+  EXPECT_NE(lines.find("\"level\":\"warning\",\"event\":\"app.x\""), std::string::npos) << lines;
+  EXPECT_NE(events_text(ring.snapshot(2).records, 0).find(" app.x"), std::string::npos);
+  EXPECT_NE(events_trace(ring.snapshot(2).records).find("\"app.x\""), std::string::npos);
 }
 
 TEST(Emitter, FillsInItsIdsAndToleratesNoRing) {
