@@ -15,8 +15,8 @@ namespace {
 
 __extension__ using int128 = __int128;
 
-constexpr bool LIVE = true;
-constexpr bool FIXED = false;
+[[maybe_unused]] constexpr bool LIVE = true;
+[[maybe_unused]] constexpr bool FIXED = false;
 
 constexpr OptionInfo kTable[] = {
 #define OPTION(field, name, type, def, least, most, scope, live, since, text) \

@@ -124,11 +124,12 @@ Result<void> validate_status_lists(const Values& values) {
   struct Row {
     std::string_view option;
     const std::string& list;
+    int least;
   };
-  for (const Row& row :
-       {Row{"health.status", values.health_status}, Row{"retry.statuses", values.retry_statuses},
-        Row{"breaker.statuses", values.breaker_statuses}}) {
-    if (const Result<void> valid = check_status_list(row.list); !valid)
+  for (const Row& row : {Row{"health.status", values.health_status, kLeastStatus},
+                         Row{"retry.statuses", values.retry_statuses, kLeastErrorStatus},
+                         Row{"breaker.statuses", values.breaker_statuses, kLeastErrorStatus}}) {
+    if (const Result<void> valid = check_status_list(row.list, row.least); !valid)
       return fail(valid.error().status, std::string(row.option) + ": " + valid.error().detail);
   }
   return {};

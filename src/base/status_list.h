@@ -7,9 +7,12 @@
 
 namespace conpool {
 
+inline constexpr int kLeastStatus = 100;
+inline constexpr int kLeastErrorStatus = 400;
+
 // E_OPTION_RANGE, naming the item and what it may be, for anything but statuses and ranges of them,
-// 100 to 599.
-Result<void> check_status_list(std::string_view list);
+// `least` to 599.
+Result<void> check_status_list(std::string_view list, int least);
 // Of a list that was checked.
 bool status_list_has(std::string_view list, int status);
 

@@ -26,9 +26,10 @@ constexpr uint16_t kTooManyRequests = 429;
 CallOutcome Call::outcome_of_response(uint16_t status) const {
   const Values& shared = endpoint_->values();
   if (status == kTooManyRequests) return CallOutcome::Ignored;
-  if (status >= 400 && status_list_has(shared.breaker_statuses, status))
-    return CallOutcome::Failure;
-  const bool slow = shared.breaker_slow > 0 && core_.loop().now() - granted_ > shared.breaker_slow;
+  if (status_list_has(shared.breaker_statuses, status)) return CallOutcome::Failure;
+  // To the header: how long the body takes depends on whoever reads it.
+  const Time answered = head_at_ == kNotYet ? core_.loop().now() : head_at_;
+  const bool slow = shared.breaker_slow > 0 && answered - granted_ > shared.breaker_slow;
   return slow ? CallOutcome::Failure : CallOutcome::Success;
 }
 
@@ -128,7 +129,7 @@ bool Call::retry_failed_dial(const Error& error) {
 
 // Whether the response that begins is discarded, because its status is worth another send.
 bool Call::retry_status(const session::ResponseHead& head) {
-  if (head.status < 400 || !status_list_has(values->retry_statuses, head.status)) return false;
+  if (!status_list_has(values->retry_statuses, head.status)) return false;
   if (!request_->idempotent || !can_repeat()) return false;
   std::optional<Nanos> server_delay;
   if (const auto after = head.fields.find("retry-after")) {
@@ -199,7 +200,7 @@ void Call::pause(const Failure& why) {
                             .os_error = why.os_error,
                             .first = sends_,
                             .second = std::max<Nanos>(0, planned.at - now()),
-                            .text = why.status == Status::OK ? why.detail : failure_text(why)});
+                            .text = why.detail});
   transition(State::Pausing);
   core_.loop().arm(timer_, std::max(now(), planned.at));
   endpoint_->rest(*this);
@@ -214,9 +215,8 @@ void Call::end_pause() {
 // none: an outage that is answered would pay for its own retries.
 void Call::note_success() {
   const uint16_t status = head_->status;
-  const bool bad = status >= 400 &&
-                   (status == kTooManyRequests || status_list_has(values->retry_statuses, status) ||
-                    status_list_has(endpoint_->values().breaker_statuses, status));
+  const bool bad = status == kTooManyRequests || status_list_has(values->retry_statuses, status) ||
+                   status_list_has(endpoint_->values().breaker_statuses, status);
   if (bad) return;
   policy::RetryBudget& budget = endpoint_->retry_budget();
   if (retries_ == 0) {

@@ -291,7 +291,7 @@ class RuleReader {
   Result<void> read_endpoint(std::string_view word, std::string_view value) {
     const bool printable = std::all_of(value.begin(), value.end(),
                                        [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
-    if (value.empty() || !printable) {
+    if (value.empty() || value.front() == ':' || !printable) {
       return wrong_word(word,
                         "write a host as the endpoint names it, with or without its port: "
                         "endpoint=example.org or endpoint=example.org:443");

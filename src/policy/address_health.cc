@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "policy/backoff.h"
+#include "policy/call_outcome.h"
 
 namespace conpool::policy {
 namespace {
@@ -63,6 +64,7 @@ Nanos RoundTrips::attempt_delay(Nanos least, Nanos most) const {
 }
 
 Blame blame_of(const Failure& failure) {
+  if (local_shortage(failure)) return Blame::None;
   switch (failure.status) {
     case Status::E_CONNECT_TIMEOUT:
     case Status::E_TLS_TIMEOUT:

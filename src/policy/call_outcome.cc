@@ -41,7 +41,8 @@ CallOutcome outcome_of_send(const Failure& failure, const FailedSend& send) {
   const StatusClass kind = status_class(static_cast<int32_t>(failure.status));
   if (send.proof != Proof::MaybeProcessed) {
     // A peer that accepts and ends at once is down, even though nothing was lost with it.
-    return send.fresh && kind == StatusClass::CONNECT ? CallOutcome::Failure : CallOutcome::Ignored;
+    const bool down = kind == StatusClass::CONNECT || failure.status == Status::E_H2_PREFACE;
+    return send.fresh && down ? CallOutcome::Failure : CallOutcome::Ignored;
   }
   switch (failure.status) {
     case Status::E_HTTP_BODY_LIMIT:

@@ -13,6 +13,7 @@
 //   unprocessed by the peer's word (RFC 9113 §8.7)      ignored
 //   used connection ended before an answer              ignored: a race, not an outage
 //   new connection ended, whatever of it was sent       failure
+//   new connection does not speak HTTP/2 after all      failure
 //   cancelled, deadline of the op, our own limits       ignored
 //   descriptors, ports or memory of this machine        ignored
 #pragma once

@@ -320,8 +320,10 @@ std::string Endpoint::state_text() const {
     oldest = std::min(oldest, connection->oldest_lease());
   std::string text = std::to_string(counts.open()) + " open, " +
                      std::to_string(counts.active + counts.full) + " active, " +
-                     std::to_string(counts.idle) + " idle, " + std::to_string(counts.dialing) +
-                     " dialing, limit " + std::to_string(machine_.most_connections()) + "; " +
+                     std::to_string(counts.idle) + " idle, " +
+                     (counts.held > 0 ? std::to_string(counts.held) + " checked or held, " : "") +
+                     std::to_string(counts.dialing) + " dialing, limit " +
+                     std::to_string(machine_.most_connections()) + "; " +
                      std::to_string(counts.waiters + parked_count_) + " waiting";
   if (oldest != kNever)
     text += "; the oldest lease is " + duration_text(core_.loop().now() - oldest) + " old";

@@ -68,13 +68,14 @@ int64_t EndpointMachine::places_left() {
   return places + more * each;
 }
 
-// With codel: whether the line before it is so long that it would come too late even if places came
-// free twice as fast as they did lately.
+// Whether the line before it is so long that it would come too late even if places came free twice
+// as fast as they did lately. First in, first out it is said of long lines alone: over many leases
+// the average holds, over a few it may not.
 bool EndpointMachine::cannot_be_served(const WaiterRecord& waiter) const {
-  if (!limits_.codel || !demand_.known() || counts_.waiters == 0) return false;
   const Time deadline = std::min(waiter.queue_deadline, waiter.total_deadline);
-  if (deadline == kNever) return false;
+  if (!demand_.known() || counts_.waiters == 0 || deadline == kNever) return false;
   const int64_t places = std::max<int64_t>(1, counts_.open() + counts_.dialing);
+  if (!limits_.codel && counts_.waiters < kForeseenTurns * places) return false;
   return (counts_.waiters + 1) * (demand_.held() / 2) / places > deadline - now_;
 }
 
@@ -729,7 +730,7 @@ void EndpointMachine::dispatch(Time now) {
 void EndpointMachine::fail_overdue(Time now) {
   if (!overdue_ && !permit_wanted_) return;
   overdue_ = false;
-  int64_t covered = covering();
+  int64_t covered = covered_by_dials();  // a check may take long, and says nothing of a new place
   for (WaiterRecord* w = waiters_.front(); w != nullptr;) {
     WaiterRecord* next = waiters_.next(*w);
     if (w->fail_when_full && permit_wanted_ && covered <= 0 && !w->resting) {

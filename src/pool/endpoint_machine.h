@@ -129,6 +129,9 @@ inline constexpr Nanos kRedialDelayMax = 30 * kSecond;
 // after its last use it is worth one.
 inline constexpr Nanos kRenewalGrace = 30 * kSecond;
 inline constexpr Nanos kRenewalIdle = 10 * kSecond;
+// Leases that must stand before a waiter on each connection, first in, first out, before it is told
+// that it would come too late.
+inline constexpr int64_t kForeseenTurns = 8;
 
 enum class CloseReason : uint8_t {
   Idle,
@@ -324,7 +327,8 @@ class EndpointMachine {
   void on_waiter_timer(WaiterRecord& waiter);
   void fail_waiter(WaiterRecord& waiter, Status status, uint64_t dial = 0);
   void unlink(WaiterRecord& waiter);
-  int64_t covering() const { return (counts_.dialing - resting_) * forecast_.places + checking_; }
+  int64_t covered_by_dials() const { return (counts_.dialing - resting_) * forecast_.places; }
+  int64_t covering() const { return covered_by_dials() + checking_; }
   void end_check(ConnectionRecord& connection);
   // Of one connection: dials that bring one each.
   int64_t under_way() const { return counts_.dialing - resting_; }

@@ -53,8 +53,13 @@ void Gate::tell(Time now) {
   if (breaker_.generation() == told_generation_) return;
   told_generation_ = breaker_.generation();
   const Breaker::State state = breaker_.state();
+  const bool by_rule = told_opened_ != breaker_.opened() || told_closed_ != breaker_.closed() ||
+                       state == Breaker::State::HalfOpen;
+  told_opened_ = breaker_.opened();
+  told_closed_ = breaker_.closed();
   figures_.set(Counter::BreakerOpen, state == Breaker::State::Open ? 1 : 0);
   figures_.set(Counter::BreakerHalfOpen, state == Breaker::State::HalfOpen ? 1 : 0);
+  if (!by_rule) return;  // the event of the forcing tells it
   const auto opened = static_cast<int64_t>(breaker_.opened());
   switch (state) {
     case Breaker::State::Open:
@@ -68,12 +73,10 @@ void Gate::tell(Time now) {
       events_.emit({.kind = EventKind::BreakerHalfOpen, .time = now, .first = opened});
       break;
     case Breaker::State::Closed:
-      if (told_ == state) break;
       figures_.add(Counter::BreakerClosed);
       events_.emit({.kind = EventKind::BreakerClosed, .time = now, .first = opened});
       break;
   }
-  told_ = state;
 }
 
 bool Gate::take_change() {
@@ -84,7 +87,8 @@ bool Gate::take_change() {
 
 uint32_t Gate::stretch(Time now) {
   const Breaker::Window window = breaker_.window(now);
-  return policy::adaptive_stretch(window.failures, window.calls);
+  // One failed call of one is no share to go by.
+  return policy::adaptive_stretch(window.failures, std::max(window.calls, kLeastForShare));
 }
 
 std::string Gate::text(Time now) {

@@ -13,6 +13,9 @@ namespace conpool::pool {
 
 class Gate {
  public:
+  // The share of failures is taken of so many calls at least.
+  static constexpr uint32_t kLeastForShare = 10;
+
   Gate(const Values& values, uint64_t seed, observe::Emitter events, observe::Metrics& figures);
 
   policy::CallPermit admit(Time now);
@@ -36,7 +39,8 @@ class Gate {
   policy::Breaker breaker_;
   observe::Emitter events_;
   observe::Metrics& figures_;
-  policy::Breaker::State told_ = policy::Breaker::State::Closed;
+  uint64_t told_opened_ = 0;
+  uint64_t told_closed_ = 0;
   uint64_t told_generation_;
   uint64_t taken_generation_;
 };

@@ -1,4 +1,6 @@
 // Which of several failures tells the caller most.
+#include <cerrno>
+
 #include "racer/race.h"
 
 namespace conpool::racer {
@@ -28,6 +30,8 @@ int dns_stage(Status status) {
 }  // namespace
 
 int failure_stage(const Failure& failure) {
+  // Of an address family that this host does not have, or for want of ports: no word of the peer.
+  if (failure.os_error == EADDRNOTAVAIL) return 2;
   switch (failure.status) {
     case Status::E_TLS_CERTIFICATE:
       return 9;

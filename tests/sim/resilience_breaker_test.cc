@@ -114,6 +114,34 @@ TEST(Breaker, ASuccessThatTookTooLongIsAFailure) {
   EXPECT_EQ(s.ask().name(), "E_BREAKER_OPEN");
 }
 
+TEST(Breaker, AReaderThatTakesItsTimeMakesNoSlowServer) {
+  Outage s(Wire::Http1, kExact + OptionList{{"breaker.slow", "100ms"}});
+  HttpAnswer large = status_answer(200);
+  large.text = std::string(1 << 20, 'x');
+  s.server->set_answer(large);
+  s.hold_chunks = true;
+  const conpool_op op = s.start(s.site, {});
+  const Time until = s.now() + kSecond;
+  while (s.now() < until)
+    (void)s.take(ms(50));
+  s.hold_chunks = false;
+  s.free_chunks();
+  EXPECT_TRUE(s.finish(op).ok());
+  EXPECT_GE(s.reply(op).took(), kSecond);
+  EXPECT_EQ(s.metric("pool.calls.succeeded"), 1);
+}
+
+TEST(Breaker, AServerThatSpeaksNoHttp2Counts) {
+  Outage s(Wire::Http1, kExact + OptionList{{"http.version", "h2"}});
+  EXPECT_EQ(status_name(s.get().status), "E_H2_PREFACE");
+  // Each send has a connection of its own, and counts: the tenth opens it.
+  for (int i = 0; i < 9; ++i)
+    (void)s.get();
+  EXPECT_EQ(s.ask().name(), "E_BREAKER_OPEN");
+  EXPECT_EQ(s.server->counts().accepted, 10u);
+  EXPECT_EQ(s.metric("pool.calls.failed"), 10);
+}
+
 TEST(Breaker, BrokenSendsOfNewConnectionsCount) {
   struct Row {
     const char* what;
@@ -330,6 +358,10 @@ TEST(Breaker, ForcedOpenItRefusesUntilItIsGivenBack) {
 
   EXPECT_EQ(s.force("closed"), 0);
   EXPECT_EQ(s.metric("pool.breaker.open"), 0);
+  EXPECT_EQ(s.metric("pool.breaker.closed"), 0);
+  // The forcing is told, and not a second time as an opening or a closing by the rule.
+  EXPECT_EQ(s.events().find("breaker.opened"), std::string::npos);
+  EXPECT_EQ(s.events().find("breaker.closed"), std::string::npos);
   s.fail(30);
   EXPECT_TRUE(s.explains("breaker: closed (forced), 30 of the last 30 calls failed"));
   EXPECT_EQ(s.force("auto"), 0);

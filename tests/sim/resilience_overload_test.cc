@@ -136,8 +136,10 @@ TEST(QueueDiscipline, UnderOverloadSomeAreOnTimeRatherThanNone) {
   EXPECT_GT(codel, 80u);
 }
 
-TEST(QueueDiscipline, WithCodelWhoCannotBeServedInTimeLeavesAtOnce) {
-  Outage s(Wire::Http1, {{"endpoint.max_connections", "1"}, {"queue.discipline", "codel"}});
+class TooLate : public testing::TestWithParam<const char*> {};
+
+TEST_P(TooLate, WhoCannotBeServedInTimeLeavesAtOnce) {
+  Outage s(Wire::Http1, {{"endpoint.max_connections", "1"}, {"queue.discipline", GetParam()}});
   s.answer(200, ms(90));
   for (int i = 0; i < 10; ++i)
     EXPECT_EQ(s.get().code, 200);
@@ -150,6 +152,7 @@ TEST(QueueDiscipline, WithCodelWhoCannotBeServedInTimeLeavesAtOnce) {
   EXPECT_TRUE(has(hopeless.line, "no place can come before its deadline")) << hopeless.line;
   s.finish_all();
 }
+INSTANTIATE_TEST_SUITE_P(Disciplines, TooLate, testing::Values("fifo", "codel"));
 
 // --- shortages -----------------------------------------------------------------------------------
 
@@ -161,7 +164,7 @@ TEST(Shortage, IsWordedWithWhatToDo) {
   };
   for (const Row& row : {Row{24, "E_FD_LIMIT", "raise its limit (ulimit -n, RLIMIT_NOFILE)"},
                          Row{23, "E_FD_LIMIT", "raise fs.file-max"},
-                         Row{99, "E_CONNECT_UNREACHABLE",
+                         Row{99, "E_CONNECT_FAILED",
                              "let connections be reused, or widen "
                              "net.ipv4.ip_local_port_range"},
                          Row{12, "E_NOMEM", "no memory left for a socket"}}) {

@@ -225,6 +225,7 @@ TEST(Retry, TheReadoutTellsIt) {
   conpool_event_dispose(&event);
   EXPECT_NE(told.find("the retry policy"), std::string::npos) << told;
   EXPECT_NE(s.events().find("\"request.retry\""), std::string::npos);
+  EXPECT_NE(s.events().find("\"text\":\"status 503\""), std::string::npos) << s.events();
 }
 
 TEST(Retry, TheErrorNamesTheEarlierSends) {
@@ -457,6 +458,34 @@ TEST(RetryPause, ThePoolClosesWhileAResponseIsDiscarded) {
   EXPECT_EQ(status_name(reply.status), "E_CLOSED") << reply.report;
   EXPECT_EQ(s.wait(closing).status, 0);
   EXPECT_EQ(s.requests(), 1u);
+}
+
+TEST(RetryPause, ARetryThatIsNotMadeGivesItsTokensBack) {
+  Outage s(Wire::Http1, kPlain);
+  HttpAnswer bad = status_answer(503);
+  bad.text = std::string(50'000, 'b');
+  bad.piece = 10'000;
+  bad.piece_delay = ms(100);
+  s.server->set_answer(bad);
+  const conpool_op op = s.start(s.site, {});
+  s.run_for(ms(100));  // the response is being discarded
+  EXPECT_LT(s.metric("pool.retries.tokens"), 100);
+  EXPECT_EQ(conpool_op_cancel(op), 0);
+  EXPECT_EQ(status_name(s.finish(op).status), "E_CANCELLED");
+  EXPECT_EQ(s.metric("pool.retries.tokens"), 100);
+}
+
+TEST(Retry, OneFailedCallIsNoShareToGoBy) {
+  Outage s(Wire::Http1, kPlain + OptionList{{"retry.adaptive", "true"}, {"retry.attempts", "2"}});
+  s.answer(503);
+  EXPECT_EQ(s.get().code, 503);
+  EXPECT_EQ(s.get().code, 503);  // after one failed call in the window: 1 / (1 - 1/10)
+  const auto delay = [&s](size_t first) {
+    return s.asked_at(first + 1) - s.asked_at(first) - ms(10);
+  };
+  EXPECT_EQ(delay(0), ms(100));
+  EXPECT_GT(delay(2), ms(100));
+  EXPECT_LT(delay(2), ms(130));
 }
 
 TEST(RetryPause, ABreakerThatOpensMeanwhileRefusesTheRetry) {

@@ -68,6 +68,12 @@ TEST(Size, ByRateConnectionsAreDialedAheadOfTheDemand) {
   EXPECT_EQ(most_open("rate"), 6u);
 }
 
+TEST(Size, PreconnectEndsAtTheMostThereMayBe) {
+  Outage s(Wire::Http1, {{"pool.max", "3"}, {"endpoint.max_connections", "64"}});
+  EXPECT_EQ(s.preconnect(s.site, 10), 0);
+  EXPECT_EQ(s.server->counts().open, 3u);
+}
+
 // --- renewal -------------------------------------------------------------------------------------
 
 TEST(Renewal, NoRequestWaitsForADialAtTheAgeLimit) {

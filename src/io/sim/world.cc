@@ -238,7 +238,6 @@ Failure connect_failure(int error, Family family) {
       break;
     case ENETUNREACH:
     case EHOSTUNREACH:
-    case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
       status = Status::E_CONNECT_UNREACHABLE;
       break;

@@ -55,9 +55,8 @@ void Fd::reset() noexcept {
 }
 
 Failure connect_failure(int os_error, Family family) {
-  Failure failure{.status = Status::E_CONNECT_FAILED,
-                  .os_error = os_error,
-                  .detail = shortage_text(os_error)};
+  Failure failure{
+      .status = Status::E_CONNECT_FAILED, .os_error = os_error, .detail = shortage_text(os_error)};
   switch (os_error) {
     case ECONNREFUSED:
       failure.status = Status::E_CONNECT_REFUSED;
@@ -77,7 +76,6 @@ Failure connect_failure(int os_error, Family family) {
     case EHOSTUNREACH:
     case ENETDOWN:
     case EHOSTDOWN:
-    case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
       failure.status = Status::E_CONNECT_UNREACHABLE;
       break;

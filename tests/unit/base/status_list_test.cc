@@ -10,22 +10,22 @@ namespace {
 
 TEST(StatusList, HoldsStatusesAndRanges) {
   const std::string_view list = "404,500-502,599";
-  EXPECT_TRUE(check_status_list(list));
+  EXPECT_TRUE(check_status_list(list, kLeastStatus));
   for (const int status : {404, 500, 501, 502, 599})
     EXPECT_TRUE(status_list_has(list, status)) << status;
   for (const int status : {0, 100, 403, 405, 499, 503, 598, 600, -404})
     EXPECT_FALSE(status_list_has(list, status)) << status;
-  EXPECT_TRUE(check_status_list(""));
+  EXPECT_TRUE(check_status_list("", kLeastStatus));
   EXPECT_FALSE(status_list_has("", 500));
-  EXPECT_TRUE(check_status_list("100-599"));
-  EXPECT_TRUE(check_status_list("200-200"));
+  EXPECT_TRUE(check_status_list("100-599", kLeastStatus));
+  EXPECT_TRUE(check_status_list("200-200", kLeastStatus));
 }
 
 TEST(StatusList, RefusesWhatIsNeitherByName) {
   for (const char* bad : {"x", "99", "600", "0500", "5xx", "500-", "-500", "502-500", "500--502",
                           "500-502-504", "+500", "500 502", "2000", "500-600"}) {
     for (const std::string& list : {std::string(bad), "404," + std::string(bad)}) {
-      const Result<void> checked = check_status_list(list);
+      const Result<void> checked = check_status_list(list, kLeastStatus);
       ASSERT_FALSE(checked) << list;
       EXPECT_EQ(checked.error().status, Status::E_OPTION_RANGE);
       EXPECT_EQ(checked.error().detail, "\"" + std::string(bad) +
@@ -51,11 +51,18 @@ std::string refused(const Entries& entries) {
 }
 
 TEST(OutageOptions, ListsAreCheckedByTheirNames) {
-  const std::string rest =
-      ": \"teapot\" is neither a status from 100 to 599 nor a range of them; write 503 or 500-599";
-  for (const char* option : {"retry.statuses", "breaker.statuses", "health.status"}) {
-    EXPECT_EQ(refused({{option, "503,teapot"}}), option + rest);
-    EXPECT_EQ(refused({{option, "503, 504"}}), "");
+  struct Row {
+    const char* option;
+    std::string least;
+  };
+  for (const Row& row : {Row{"retry.statuses", "400"}, Row{"breaker.statuses", "400"},
+                         Row{"health.status", "100"}}) {
+    EXPECT_EQ(refused({{row.option, "503,teapot"}}),
+              std::string(row.option) + ": \"teapot\" is neither a status from " + row.least +
+                  " to 599 nor a range of them; write 503 or 500-599");
+    EXPECT_EQ(refused({{row.option, "503, 504"}}), "");
+    EXPECT_EQ(refused({{row.option, row.least.c_str()}}), "");
+    EXPECT_EQ(refused({{row.option, "200-404"}}).empty(), row.least == "100");
   }
 }
 

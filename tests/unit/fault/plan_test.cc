@@ -128,6 +128,7 @@ TEST(FaultPlan, EachWrongPlanIsToldWhy) {
       {"reset time=5-10", "\"time=5-10\"", "time=5s-10s"},
       {"reset time=10s-5s", "\"time=10s-5s\"", "ends after it begins"},
       {"reset endpoint=", "\"endpoint=\"", "endpoint=example.org"},
+      {"reset endpoint=:80", "\"endpoint=:80\"", "endpoint=example.org:443"},
       {"reset endpoint=http://a/", "\"endpoint=http://a/\"", "endpoint=example.org:443"},
       {"reset address=300.1.1.1", "\"address=300.1.1.1\"", "address=192.0.2.1:80"},
       {"reset address=unix:", "\"address=unix:\"", "1 to 107 bytes"},
