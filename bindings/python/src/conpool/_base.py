@@ -1,0 +1,421 @@
+"""What both clients have in common: the pool, requests on their way to it, and what it tells."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import json as jsonlib
+import logging
+import os
+import stat
+import warnings
+import weakref
+from typing import Any, AsyncIterable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Union
+from urllib.parse import quote, urlencode, urldefrag, urlsplit
+
+from . import _ffi
+from ._config import UNSET, Limits, OptionValue, TimeoutTypes, Unset, make_config, masked, timeout_options
+from ._engine import STATUSES
+from ._errors import InvalidURL, StreamError, UsageError, check, of_status
+from ._ffi import lib
+from ._models import Headers, HeaderTypes, Request
+from ._version import __version__
+
+Content = Union[None, str, bytes, bytearray, memoryview, Iterable[bytes], AsyncIterable[bytes], "io.IOBase"]
+PIECE_BYTES = 65536
+LEVELS = {"error": _ffi.LEVEL_ERROR, "warning": _ffi.LEVEL_WARNING, "info": _ffi.LEVEL_INFO, "debug": _ffi.LEVEL_DEBUG}
+
+_clients: weakref.WeakSet[BaseClient] = weakref.WeakSet()
+
+
+class Call(NamedTuple):
+    """A request that is ready to be started."""
+
+    handle: _ffi.Request
+    request: Request
+    pieces: Any  #: the body, if it comes in pieces: an iterable or an asynchronous one
+
+    def begin(self, how: int) -> Any:
+        """Starts it; as _engine.Start."""
+
+        def start(queue: Optional[_ffi.Queue], token: int, out: Any) -> int:
+            error = _ffi.Error()
+            status = lib.conpool_request_start(self.handle, None, how, queue, token, out, _ffi.out(error))
+            check(status, error, self.request)
+            return 0
+
+        return start
+
+
+class Endpoint:
+    """What a client connects to, ready for many requests or leases."""
+
+    def __init__(self, handle: _ffi.Endpoint, name: str) -> None:
+        self.handle, self.name = handle, name
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.name}>"
+
+
+class Events(List[Dict[str, Any]]):
+    """Recorded events, oldest first. `next` is the number to go on with, `lost` how many were overwritten before."""
+
+    next: int = 0
+    lost: int = 0
+
+
+class BaseClient:
+    """What both clients have in common."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str = "",
+        headers: Optional[HeaderTypes] = None,
+        timeout: Union[TimeoutTypes, Unset] = UNSET,
+        limits: Optional[Limits] = None,
+        **options: OptionValue,
+    ) -> None:
+        self._pool: Optional[_ffi.Pool] = None
+        self.base_url = base_url
+        self.headers = Headers(headers)
+        if "user-agent" not in self.headers:
+            self.headers.raw.append((b"user-agent", b"python-conpool/" + __version__.encode()))
+        self._pid = os.getpid()
+        self._options = {**(limits.options() if limits else {}), **timeout_options(timeout), **options}
+        config, pool, error = make_config(self._options), _ffi.Pool(), _ffi.Error()
+        check(lib.conpool_pool_new(config, _ffi.out(pool), _ffi.out(error)), error)
+        self._pool = pool
+        _clients.add(self)
+
+    def __repr__(self) -> str:
+        given = {key: value for key, value in self._options.items() if value is not None}
+        return f"{type(self).__name__}({masked({'base_url': self.base_url, **given} if self.base_url else given)})"
+
+    def __del__(self) -> None:
+        if getattr(self, "_pool", None) is not None and self._pid == os.getpid():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            self._drop()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._pool is None
+
+    def _opened(self) -> _ffi.Pool:
+        pool = self._pool
+        if pool is None:
+            raise of_status(STATUSES["E_CLOSED"], "the client was closed")
+        return pool
+
+    def _drop(self) -> None:
+        """Ends everything at once."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            lib.conpool_pool_close(pool, 0, None, 0, None)
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    def _prepare(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Any = None,
+        headers: Optional[HeaderTypes] = None,
+        content: Content = None,
+        data: Any = None,
+        json: Any = None,
+        trailers: Optional[HeaderTypes] = None,
+        idempotent: Optional[bool] = None,
+        endpoint: Optional[Endpoint] = None,
+        timeout: Union[TimeoutTypes, Unset] = UNSET,
+        **options: OptionValue,
+    ) -> Call:
+        """A request from what the caller gave."""
+        if sum(one is not None for one in (content, data, json)) > 1:
+            raise UsageError("give one of content, data and json")
+        url = make_url("" if endpoint else self.base_url, url, params)
+        sent = Headers(headers)
+        given = {name.lower() for name, _ in sent.raw}
+        kind = b""
+        if json is not None:
+            kind, content = b"application/json", jsonlib.dumps(json, separators=(",", ":")).encode()
+        elif isinstance(data, Mapping):
+            kind, content = b"application/x-www-form-urlencoded", urlencode(data, doseq=True).encode()
+        elif data is not None:
+            content = data
+        if kind and b"content-type" not in given:
+            sent.raw.append((b"content-type", kind))
+        sent.raw[:0] = [line for line in self.headers.raw if line[0].lower() not in given]
+        request = Request(method.upper(), url, sent)
+        handle = self._new_request(request, endpoint, {**timeout_options(timeout), **options})
+        self._add_fields(handle, sent, lib.conpool_request_header)
+        if trailers is not None:
+            self._add_fields(handle, Headers(trailers), lib.conpool_request_trailer)
+        if idempotent is not None:
+            check(lib.conpool_request_idempotent(handle, int(idempotent)))
+        return Call(handle, request, set_body(handle, content, sent))
+
+    def _new_request(self, request: Request, endpoint: Optional[Endpoint], options: Mapping[str, Any]) -> _ffi.Request:
+        handle, error = _ffi.Request(), _ffi.Error()
+        method, url = request.method.encode(), request.url.encode()
+        if endpoint is None:
+            pool, config = self._opened(), make_config(options)
+            status = lib.conpool_request_new(
+                pool, method, url, len(url), config, _ffi.out(handle), _ffi.out(error)
+            )
+        else:
+            if any(value is not None for value in options.values()):
+                raise UsageError("options belong to the endpoint: give them to endpoint()")
+            self._opened()
+            status = lib.conpool_request_new_at(
+                endpoint.handle, method, url, len(url), _ffi.out(handle), _ffi.out(error)
+            )
+        check(status, error, request)
+        return handle
+
+    @staticmethod
+    def _add_fields(handle: _ffi.Request, headers: Headers, add: Any) -> None:
+        for name, value in headers.raw:
+            error = _ffi.Error()
+            check(add(handle, name, len(name), value, len(value), _ffi.out(error)), error)
+
+    # --- endpoints -----------------------------------------------------------------------------------------------
+
+    def endpoint(
+        self,
+        target: Union[str, Endpoint],
+        port: Union[None, int, Sequence[int]] = None,
+        *,
+        tls: bool = False,
+        addresses: Union[None, str, Sequence[str]] = None,
+        **options: OptionValue,
+    ) -> Endpoint:
+        """An endpoint: by URL ("https://host", "tcp://host:port", "tls://host:port", "unix:/path"), by host and
+        port (or ports, which are raced), or by its addresses, with the host as the name to verify."""
+        if isinstance(target, Endpoint):
+            return target
+        handle, error = _ffi.Endpoint(), _ffi.Error()
+        scheme, name = b"tls" if tls else b"tcp", ascii_host(target).encode()
+        outs = (_ffi.out(handle), _ffi.out(error))
+        if addresses is not None:
+            listed = (addresses if isinstance(addresses, str) else ",".join(addresses)).encode()
+            if target:
+                options.setdefault("tls_server_name", name.decode())
+            config = make_config(options)
+            status = lib.conpool_endpoint_new_addresses(self._opened(), scheme, listed, len(listed), config, *outs)
+        elif port is not None:
+            numbers = [port] if isinstance(port, int) else list(port)
+            if any(not 0 <= number <= 65535 for number in numbers):
+                raise InvalidURL(f"port {port!r} is not between 1 and 65535")
+            status = lib.conpool_endpoint_new_host(
+                self._opened(), scheme, name, len(name), _ffi.ports(numbers), len(numbers), make_config(options), *outs
+            )
+        else:
+            url = make_url("", target, None).encode() if "://" in target else name
+            status = lib.conpool_endpoint_new(self._opened(), url, len(url), make_config(options), *outs)
+        check(status, error)
+        return Endpoint(handle, target if port is None else f"{target}:{port}")
+
+    def force_breaker(self, target: Union[str, Endpoint], state: str) -> None:
+        """Forces an endpoint's circuit breaker "open" or "closed"; "auto" lets it decide by itself again."""
+        check(lib.conpool_endpoint_force_breaker(self.endpoint(target).handle, state.encode()), context=state)
+
+    # --- what the pool tells ---------------------------------------------------------------------------------------
+
+    def stats(self) -> Dict[str, Any]:
+        """Counters, gauges and latencies of the pool, its endpoints, addresses and connections."""
+        return jsonlib.loads(self.metrics("json"))  # type: ignore[no-any-return]
+
+    def metrics(self, format: str = "openmetrics") -> str:
+        """The same as text: "openmetrics", "text" or "json"."""
+        text = _ffi.Text()
+        check(lib.conpool_pool_metrics(self._opened(), format.encode(), _ffi.out(text)), context=f"format {format!r}")
+        return str(text)
+
+    def explain(self, target: Union[str, Endpoint]) -> str:
+        """What the pool knows and would do for a URL or an endpoint, in words."""
+        text, pool = _ffi.Text(), self._opened()
+        if isinstance(target, str) and "://" in target:
+            target = "/".join(make_url(self.base_url, target, None).split("/", 3)[:3])
+        check(lib.conpool_pool_explain(pool, self.endpoint(target).handle, _ffi.out(text)))
+        return str(text)
+
+    def events(self, since: int = 0, limit: int = 0) -> Events:
+        """The recorded events from a number on (0: the oldest that is kept), at most so many (0: all)."""
+        text, after, lost = _ffi.Text(), _ffi.number(), _ffi.number()
+        status = lib.conpool_pool_events_since(
+            self._opened(), b"jsonl", since, limit, _ffi.out(after), _ffi.out(lost), _ffi.out(text)
+        )
+        check(status)
+        found = Events(jsonlib.loads(line) for line in str(text).splitlines())
+        found.next, found.lost = after.value, lost.value
+        return found
+
+    def event_log(self, format: str = "text") -> str:
+        """The recorded events as text: "text", "jsonl", or "trace" for Chrome's trace viewer."""
+        text = _ffi.Text()
+        check(lib.conpool_pool_events(self._opened(), format.encode(), _ffi.out(text)), context=f"format {format!r}")
+        return str(text)
+
+    def event(self, name: str, text: str = "", level: Union[str, int] = "info") -> None:
+        """Records an event of the program's own among the pool's; readouts show it as "app.NAME". The level is
+        "error", "warning", "info" or "debug", or one of module logging."""
+        number = LEVELS.get(level, -1) if isinstance(level, str) else level_of(level)
+        named, said = name.encode(), text.encode("utf-8", "replace")
+        status = lib.conpool_pool_event(self._opened(), number, named, len(named), said, len(said))
+        check(status, context=f"event {name!r} of level {level!r}")
+
+
+def level_of(level: int) -> int:
+    """The library's level for one of module logging."""
+    if level >= logging.ERROR:
+        return _ffi.LEVEL_ERROR
+    if level >= logging.WARNING:
+        return _ffi.LEVEL_WARNING
+    return _ffi.LEVEL_INFO if level >= logging.INFO else _ffi.LEVEL_DEBUG
+
+
+def ascii_host(host: str) -> str:
+    """A host name as A-labels."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError as error:
+        raise InvalidURL(f"the host name {host!r} has no ASCII form: {error}") from None
+
+
+def make_url(base: str, url: str, params: Any) -> str:
+    """An absolute URL in ASCII, without a fragment."""
+    if base and "://" not in url:
+        url = f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
+    url = urldefrag(url).url if "#" in url else url
+    if params:
+        text = params if isinstance(params, str) else urlencode(params, doseq=True)
+        url += ("&" if "?" in url else "?") + text
+    if url.isascii() and url.isprintable() and " " not in url:
+        return url
+    parts = urlsplit(url)
+    host, colon, port = parts.netloc.partition(":")
+    netloc = parts.netloc if parts.netloc.isascii() else ascii_host(host) + colon + port
+    safe = "/:@!$&'()*+,;=~%-._?[]"
+    return parts._replace(netloc=netloc, path=quote(parts.path, safe), query=quote(parts.query, safe)).geturl()
+
+
+def set_body(handle: _ffi.Request, content: Any, headers: Headers) -> Any:
+    """Gives a request its body; answers the pieces if it comes in pieces."""
+    if content is None:
+        return None
+    if isinstance(content, str):
+        content = content.encode()
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        handle.body = bytes(content)
+        check(lib.conpool_request_body(handle, handle.body, len(handle.body)))
+        return None
+    if hasattr(content, "read"):
+        if isinstance(content, io.TextIOBase):
+            raise UsageError("a body is bytes: open the file in binary mode")
+        raw = getattr(content, "raw", content)
+        if isinstance(raw, io.FileIO) and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            check(lib.conpool_request_body_fd(handle, raw.fileno(), content.tell(), -1), context="a file as the body")
+            return None
+        read = content.read
+        content = iter(lambda: read(PIECE_BYTES), b"")
+    elif isinstance(content, Mapping) or not (hasattr(content, "__iter__") or hasattr(content, "__aiter__")):
+        raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {type(content).__name__}")
+    try:
+        size = int(headers.get("content-length", "-1"))
+    except ValueError:
+        raise UsageError(f"content-length {headers['content-length']!r} is no number") from None
+    check(lib.conpool_request_body_stream(handle, size))
+    return content
+
+
+def checked_piece(piece: Any) -> bytes:
+    """A piece of a body as bytes that do not change while they are borrowed."""
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return bytes(piece)
+    raise UsageError(f"a piece of a body is bytes, and no {type(piece).__name__}")
+
+
+class Lent(NamedTuple):
+    """A descriptor that was lent by a connection, and bytes that belong before anything it gives."""
+
+    fd: int
+    received: bytes
+
+
+class BaseConnection:
+    """A lease: between connect() and release() its bytes are the caller's alone."""
+
+    _lent: Optional[Lent] = None
+
+    def __init__(self, handle: _ffi.Connection) -> None:
+        self._handle: Optional[_ffi.Connection] = handle
+        self._pid = os.getpid()
+        self.address: str = lib.conpool_connection_address(handle).decode()  #: "192.0.2.1:443" or "unix:/path"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}{' closed' if self._handle is None else ''}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None and self._pid == os.getpid():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        self._end(_ffi.BROKEN)
+
+    def _opened(self) -> _ffi.Connection:
+        handle = self._handle
+        if handle is None:
+            raise of_status(STATUSES["E_CLOSED"], "the connection was closed")
+        return handle
+
+    @property
+    def facts(self) -> Dict[str, Any]:
+        """All that the library tells of the connection: reused, uses, dial and its attempts, TLS, certificate."""
+        text = _ffi.Text()
+        check(lib.conpool_connection_describe(self._opened(), _ffi.out(text)))
+        return jsonlib.loads(str(text))  # type: ignore[no-any-return]
+
+    def lend(self, blocking: bool = True) -> Lent:
+        """The connection's descriptor, for code that reads and writes itself; not of TLS connections. It is closed
+        when the lease ends."""
+        if self._lent is not None:
+            raise StreamError("the connection is lent already")
+        status, fd, received = _ffi.lend(self._opened(), blocking)
+        check(status, context="lending the connection's descriptor")
+        self._lent = Lent(fd, received)
+        return self._lent
+
+    def fileno(self) -> int:
+        """The descriptor, lent as a blocking one at the first call."""
+        return (self._lent or self.lend()).fd
+
+    @property
+    def received(self) -> bytes:
+        """What was received before the descriptor was lent."""
+        return self._lent.received if self._lent is not None else b""
+
+    def _end(self, how: int) -> None:
+        handle, self._handle = getattr(self, "_handle", None), None
+        lent = vars(self).pop("_lent", None)
+        if lent is not None:
+            os.close(lent.fd)
+        if handle is not None:
+            handle.how = how
+
+    def release(self) -> None:
+        """Gives the connection back for others: nothing of this lease is under way."""
+        self._end(_ffi.REUSABLE)
+
+    def close(self) -> None:
+        """Closes the connection. Harmless twice, and after release()."""
+        self._end(_ffi.BROKEN)
+
+
+@atexit.register
+def _close_all() -> None:
+    """Ends what is still open before the interpreter goes: bodies are borrowed from its memory."""
+    for client in list(_clients):
+        client._drop()

@@ -1,0 +1,282 @@
+"""Exceptions: one tree, named as httpx names its own, each with what the library's error tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple, Type
+
+from . import _ffi
+from ._ffi import lib
+
+if TYPE_CHECKING:
+    from ._models import Request, Response
+
+PHASES = ("none", "queue", "dns", "connect", "hop", "tls", "session", "send", "receive")
+PROOFS = ("never_sent", "not_processed", "maybe_processed")
+
+
+class Attempt(NamedTuple):
+    """One DNS query or connection attempt of a dial that failed."""
+
+    target: str  #: "tcp:192.0.2.1:443", or "AAAA name @server:53"
+    status: str  #: its result's name; "OK" when it succeeded
+    phase: str  #: where it ended: "dns", "connect", "hop" or "tls"
+    os_errno: int  #: errno, or 0
+    started: float  #: seconds from the dial's start
+    duration: float  #: seconds
+
+
+class HTTPError(Exception):
+    """The base of everything that this package raises on failure."""
+
+    status: int = 0  #: the library's status code, or 0
+    name: str = ""  #: its name, such as "E_CONNECT_REFUSED"
+    phase: str = "none"  #: where it failed: "queue", "dns", "connect", "tls", "send", "receive", …
+    proof: str = "never_sent"  #: what became of the bytes: or "not_processed", "maybe_processed"
+    os_errno: int = 0  #: errno of the cause, or 0
+    h2_code: Optional[int] = None  #: HTTP/2's error code of the cause
+    tls_verify: int = 0  #: OpenSSL's X509_V_ERR_* of the cause, or 0
+    retry_after: Optional[float] = None  #: seconds to the next trial of an open circuit breaker
+    attempts: Tuple[Attempt, ...] = ()  #: every attempt that was made, in the order of their start
+    report: str = ""  #: several lines: the cause, its contexts, each attempt
+    request: Optional[Request] = None  #: what was asked, if it was a request
+
+    @property
+    def safe_to_retry(self) -> bool:
+        """Whether the peer certainly did nothing of it: sending it again cannot have a second effect."""
+        return self.proof != PROOFS[_ffi.PROOF_MAYBE_PROCESSED]
+
+
+class HTTPStatusError(HTTPError):
+    """raise_for_status() met a response with an error status."""
+
+    def __init__(self, message: str, response: Response) -> None:
+        super().__init__(message)
+        self.request, self.response = response.request, response
+        self.proof = PROOFS[_ffi.PROOF_MAYBE_PROCESSED]
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.args[0], self.response), self.__dict__
+
+
+class StreamError(HTTPError, RuntimeError):
+    """A streamed response was used in a way that its state does not allow."""
+
+
+class UsageError(HTTPError, ValueError):
+    """The call itself is wrong: an argument, an option, or the moment. Repeating it does not help."""
+
+
+class InvalidURL(UsageError):
+    """The URL, its host or its port is not valid."""
+
+
+class TransportError(HTTPError):
+    """A request or a connection failed."""
+
+
+class ResourceError(TransportError):
+    """Memory, file descriptors, or the operating system."""
+
+
+class LimitError(TransportError):
+    """One of the pool's own limits was reached; less load or a higher limit helps."""
+
+
+class CircuitOpenError(TransportError):
+    """The endpoint's circuit breaker is open; `retry_after` tells for how long."""
+
+
+class ClosedError(TransportError, RuntimeError):
+    """The client or the connection is closed."""
+
+
+class CancelledError(TransportError):
+    """The op was cancelled by somebody else."""
+
+
+class TimeoutException(TransportError, TimeoutError):
+    """A time limit passed."""
+
+
+class ConnectTimeout(TimeoutException):
+    """No connection was made in time."""
+
+
+class ReadTimeout(TimeoutException):
+    """The peer sent nothing in time."""
+
+
+class WriteTimeout(TimeoutException):
+    """The peer took nothing in time."""
+
+
+class PoolTimeout(TimeoutException):
+    """No connection of the pool became free in time."""
+
+
+class NetworkError(TransportError, ConnectionError):
+    """The network, or the peer's end of the connection."""
+
+
+class ConnectError(NetworkError):
+    """No connection could be made."""
+
+
+class ReadError(NetworkError):
+    """The connection failed while it was read."""
+
+
+class WriteError(NetworkError):
+    """The connection failed while it was written."""
+
+
+class CloseError(NetworkError):
+    """The connection failed while it was closed."""
+
+
+class DNSError(ConnectError):
+    """The name could not be resolved."""
+
+
+class DNSTimeout(DNSError, ConnectTimeout):
+    """No DNS server answered in time."""
+
+
+class TLSError(ConnectError):
+    """TLS was refused or broke."""
+
+
+class TLSTimeout(TLSError, ConnectTimeout):
+    """The TLS handshake did not end in time."""
+
+
+class ProtocolError(TransportError):
+    """The rules of the protocol were broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """By the caller: the request's body is not what was announced, or could not be read."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """By the peer: its response is malformed, truncated, too large or missing."""
+
+
+# Codes are judged by their class, so that those of newer libraries find their place, too; these are finer.
+BY_NAME = {
+    "E_BAD_URL": InvalidURL,
+    "E_BAD_NAME": InvalidURL,
+    "E_BAD_PORT": InvalidURL,
+    "E_BAD_ADDRESS": InvalidURL,
+    "E_DNS_TIMEOUT": DNSTimeout,
+    "E_TLS_TIMEOUT": TLSTimeout,
+    "E_QUEUE_TIMEOUT": PoolTimeout,
+    "E_CONNECT_TIMEOUT": ConnectTimeout,
+    "E_DIAL_TIMEOUT": ConnectTimeout,
+    "E_HTTP_FIRST_BYTE_TIMEOUT": ReadTimeout,
+    "E_H2_PING_TIMEOUT": ReadTimeout,
+    "E_HTTP_BODY_SOURCE": LocalProtocolError,
+    "E_HTTP_BODY_LENGTH": LocalProtocolError,
+    "E_CLOSED": ClosedError,
+    "E_CANCELLED": CancelledError,
+}
+BY_CLASS = {
+    _ffi.CLASS_USAGE: UsageError,
+    _ffi.CLASS_SYSTEM: ResourceError,
+    _ffi.CLASS_DNS: DNSError,
+    _ffi.CLASS_CONNECT: NetworkError,
+    _ffi.CLASS_TLS: TLSError,
+    _ffi.CLASS_HTTP: RemoteProtocolError,
+    _ffi.CLASS_LIMIT: LimitError,
+    _ffi.CLASS_BREAKER: CircuitOpenError,
+}
+_TIMEOUTS = {_ffi.PHASE_QUEUE: PoolTimeout, _ffi.PHASE_SEND: WriteTimeout, _ffi.PHASE_RECEIVE: ReadTimeout}
+_ENDS = {_ffi.PHASE_SEND: WriteError, _ffi.PHASE_RECEIVE: ReadError}
+_DIAL = range(_ffi.PHASE_QUEUE, _ffi.PHASE_TLS + 1)
+
+
+def status_name(status: int) -> str:
+    """ "E_CONNECT_REFUSED"; "UNKNOWN" for a code that the library does not know."""
+    text: bytes = lib.conpool_status_name(status)
+    return text.decode()
+
+
+def class_of(status: int, phase: int) -> Type[HTTPError]:
+    """The exception for a status code that was met in a phase."""
+    name = status_name(status)
+    if name in BY_NAME:
+        return BY_NAME[name]
+    if name.endswith("_TIMEOUT"):
+        return _TIMEOUTS.get(phase, ConnectTimeout if phase in _DIAL else TimeoutException)
+    kind = BY_CLASS.get(lib.conpool_status_class(status), TransportError)
+    if kind is NetworkError:
+        return _ENDS.get(phase, ConnectError if phase in _DIAL else NetworkError)
+    return kind
+
+
+def _name_of(names: Tuple[str, ...], index: int) -> str:
+    return names[index] if 0 <= index < len(names) else "unknown"
+
+
+def _attempt(error: Any, i: int) -> Attempt:
+    return Attempt(
+        (lib.conpool_error_attempt_target(error, i) or b"").decode("utf-8", "replace"),
+        status_name(lib.conpool_error_attempt_status(error, i)),
+        _name_of(PHASES, lib.conpool_error_attempt_phase(error, i)),
+        lib.conpool_error_attempt_os_errno(error, i),
+        lib.conpool_error_attempt_started(error, i) / 1e9,
+        lib.conpool_error_attempt_duration(error, i) / 1e9,
+    )
+
+
+def of_status(status: int, context: str = "") -> HTTPError:
+    """The exception for a status code alone."""
+    text: str = lib.conpool_status_text(status).decode()
+    if status_name(status) == "E_FORKED":
+        text += "; make a new client after fork()"
+    if status_name(status) == "UNKNOWN":
+        text = f"status {status}"
+    made = class_of(status, _ffi.PHASE_NONE)(f"{text}, {context}" if context else text)
+    made.status, made.name = status, status_name(status)
+    made.report = str(made)
+    return made
+
+
+def of_error(error: Any, request: Optional[Request] = None) -> HTTPError:
+    """The exception for a conpool_error, which stays whose it is."""
+    status, phase = lib.conpool_error_status(error), lib.conpool_error_phase(error)
+    line = lib.conpool_error_line(error).decode("utf-8", "replace")
+    if status_name(status) == "E_FORKED":
+        line += "; make a new client after fork()"
+    made = class_of(status, phase)(line)
+    made.status, made.name, made.phase = status, status_name(status), _name_of(PHASES, phase)
+    made.proof = _name_of(PROOFS, lib.conpool_error_proof(error))
+    made.os_errno = lib.conpool_error_os_errno(error)
+    made.tls_verify = lib.conpool_error_tls_verify(error)
+    h2_code, retry_after = lib.conpool_error_h2_code(error), lib.conpool_error_retry_after(error)
+    made.h2_code = h2_code if h2_code >= 0 else None
+    made.retry_after = retry_after / 1e9 if retry_after >= 0 else None
+    made.attempts = tuple(_attempt(error, i) for i in range(lib.conpool_error_attempt_count(error)))
+    made.report = lib.conpool_error_report(error).decode("utf-8", "replace")
+    made.request = request
+    return made
+
+
+def of_event(event: _ffi.Event, request: Optional[Request] = None) -> HTTPError:
+    """The exception for the event of an op that failed."""
+    if event.object is not None:
+        return of_error(event.object, request)
+    made = of_status(event.status)
+    made.request = request
+    if event.kind == _ffi.EVENT_RESPONSE:
+        made.proof = _name_of(PROOFS, event.value[1])
+    return made
+
+
+def check(status: int, error: Optional[_ffi.Error] = None, request: Optional[Request] = None, context: str = "") -> None:
+    """Raises unless the status is 0."""
+    if status == 0:
+        return
+    if error is None or error.value is None:
+        raise of_status(status, context)
+    raise of_error(error, request)
