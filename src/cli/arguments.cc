@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "cli/words.h"
+
 namespace conpool::cli {
 namespace {
 
@@ -17,10 +19,10 @@ constexpr char kDescription[] =
     "to.";
 constexpr char kFooter[] =
     "Exit codes: 0 done; 1 the demo's numbers differ; 2 bad arguments or configuration;\n"
-    "4 a network failure that could not be recovered (of the harness: no request succeeded, or "
-    "the\n"
-    "circuit breaker is open at the end); 5 an output could not be written or an\n"
-    "input not be read; 22 an HTTP status of 400 or above (get --fail).";
+    "4 a network failure that could not be recovered (of the harness: no request\n"
+    "succeeded, or the circuit breaker is open at the end); 5 an output could not be\n"
+    "written or an input not be read; 22 an HTTP status of 400 or above (get --fail);\n"
+    "130 and 143 SIGINT or SIGTERM ended the harness, after its summary.";
 constexpr char kVerbs[] = "get, demo, connect, explain or options";
 constexpr char kTargetText[] =
     "host:port, host:port,port, [ipv6]:port, address:port,address:port,\n"
@@ -29,6 +31,7 @@ constexpr char kTargetText[] =
 constexpr char kOptionText[] = "any option; `pooler options` lists them";
 
 constexpr char kHarnessGroup[] = "Without a verb";
+constexpr char kFaultFlag[] = "--inject-failures";
 
 // Flags of the harness that take a value, and the configuration's keys that they stand for.
 struct ValueFlag {
@@ -108,8 +111,10 @@ class Grammar {
   void complain(const std::string& text, const CLI::App* verb);
   std::string harness_flag() const;
   void complain_about(const std::string& argument, const CLI::App* verb);
+  std::string plan_with(const std::string& argument) const;
   Parsed finish();
 
+  std::vector<std::string> words_;  // the command line
   CLI::App app_;
   CLI::App* get_ = nullptr;
   CLI::App* demo_ = nullptr;
@@ -214,7 +219,7 @@ std::string Grammar::harness_flag() const {
 
 void Grammar::complain(const std::string& text, const CLI::App* verb) {
   const std::string name = verb == nullptr ? "" : " " + verb->get_name();
-  parsed_.problem = {kBadArguments, text + " (see pooler" + name + " --help)"};
+  parsed_.problem = {kBadArguments, on_one_line(text) + " (see pooler" + name + " --help)"};
 }
 
 void Grammar::complain_about(const std::string& argument, const CLI::App* verb) {
@@ -228,18 +233,34 @@ void Grammar::complain_about(const std::string& argument, const CLI::App* verb) 
   }
   const std::string typed = argument.substr(0, argument.find('='));
   const std::string near = nearest(typed, known);
-  std::string text = "\"" + argument + "\" ";
+  std::string text = in_quotes(argument) + " ";
   if (argument.rfind('-', 0) == 0) {
     text += "is not a flag of pooler" + (verb == nullptr ? "" : " " + verb->get_name());
   } else {
     text += verb == nullptr ? "is not a verb" : "is one argument too many";
   }
-  if (!near.empty()) text += "; did you mean \"" + near + "\"?";
-  if (near.empty() && verb == nullptr) text += std::string("; write ") + kVerbs;
+  const std::string plan = plan_with(argument);
+  if (!plan.empty()) {
+    text += "; did you mean " + in_quotes(plan) + "?";
+  } else if (!near.empty()) {
+    text += "; did you mean \"" + near + "\"?";
+  } else if (verb == nullptr) {
+    text += std::string("; write ") + kVerbs;
+  }
   complain(text, verb);
 }
 
+// A stray word after --inject-failures is the plan, or more of it; "" of any other.
+std::string Grammar::plan_with(const std::string& argument) const {
+  const auto found = std::find(words_.begin(), words_.end(), argument);
+  if (found == words_.begin() || found == words_.end()) return "";
+  const std::string& before = *std::prev(found);
+  if (before == kFaultFlag) return before + "=" + argument;
+  return before.rfind(std::string(kFaultFlag) + "=", 0) == 0 ? before + " " + argument : "";
+}
+
 Parsed Grammar::parse(int argc, char** argv) {
+  words_.assign(argv + std::min(argc, 1), argv + argc);
   const auto chosen = [this]() -> const CLI::App* {
     const std::vector<CLI::App*> verbs = app_.get_subcommands();
     return verbs.empty() ? nullptr : verbs.front();
@@ -304,7 +325,10 @@ Parsed Grammar::finish_harness() {
       harness.values.emplace_back(kValueFlags[i].key, typed_[i]);
   }
   if (app_.count("--config") > 0) harness.config = config_;
-  if (app_.count("--inject-failures") > 0) harness.inject_failures = faults_;
+  if (app_.count(kFaultFlag) > 0) harness.inject_failures = faults_;
+  // To CLI11 this is the flag alone.
+  if (std::count(words_.begin(), words_.end(), std::string(kFaultFlag) + "=") > 0)
+    harness.inject_failures = "";
   arguments_.verb = Verb::Harness;
   parsed_.arguments = std::move(arguments_);
   return parsed_;
@@ -316,7 +340,7 @@ std::string flag_of(std::string_view key) {
   for (const ValueFlag& each : kValueFlags) {
     if (each.key == key) return each.flag;
   }
-  return key == "inject_failures" ? "--inject-failures" : "";
+  return key == "inject_failures" ? kFaultFlag : "";
 }
 
 std::string nearest(std::string_view typed, const std::vector<std::string>& candidates) {

@@ -11,6 +11,7 @@
 
 #include "cli/arguments.h"
 #include "cli/handles.h"
+#include "cli/words.h"
 
 namespace conpool::cli {
 namespace {
@@ -18,15 +19,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMostBytes = 1 << 20;
-constexpr size_t kShownBytes = 64;  // of a wrong value
 constexpr char kOptions[] = "options";
-
-std::string in_quotes(const std::string& text) {
-  // Dumped, it is one line whatever is in it.
-  const std::string dumped =
-      Json(text.substr(0, kShownBytes)).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= kShownBytes ? dumped : dumped + "…";
-}
 
 std::string shown(const SettingValue& value) {
   if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
@@ -38,7 +31,9 @@ std::string shown(const SettingValue& value) {
 // One object of keys and plain values, in which "options" is an object of the library's options.
 class Reader {
  public:
-  explicit Reader(HarnessSettings* settings) : settings_(settings) {}
+  // `file`: how errors name it.
+  Reader(HarnessSettings* settings, std::string file)
+      : settings_(settings), file_(std::move(file)) {}
   const std::string& wrong() const { return wrong_; }
 
   bool null() { return misplaced("null"); }
@@ -124,7 +119,9 @@ class Reader {
     if (depth_ == 2) return take_option(value, what);
     if (key_ == kOptions) return refuse_value(what, "an object");
     const std::optional<std::string> allowed = set_setting(settings_, key_, value);
-    return allowed ? refuse_value(what, *allowed) : true;
+    if (allowed) return refuse_value(what, *allowed);
+    settings_->given[key_] = file_ + ": " + in_quotes(key_);
+    return true;
   }
   bool take_option(const SettingValue& value, const std::string& what) {
     const auto* text = std::get_if<std::string>(&value);
@@ -143,6 +140,7 @@ class Reader {
   }
 
   HarnessSettings* settings_;
+  std::string file_;
   int depth_ = 0;
   std::string key_;
   std::string written_;  // a decimal number, as it stands in the file
@@ -175,12 +173,12 @@ std::optional<std::string> read_file(const std::string& path, std::string* out) 
 
 std::optional<Problem> read_config(const std::string& path, HarnessSettings* settings) {
   std::string text;
+  const std::string file = "--config " + in_quotes(path);
   const std::optional<std::string> unread = read_file(path, &text);
-  if (unread)
-    return Problem{kBadArguments, "--config " + in_quotes(path) + " cannot be read: " + *unread};
-  Reader reader(settings);
+  if (unread) return Problem{kBadArguments, file + " cannot be read: " + *unread};
+  Reader reader(settings, file);
   if (Json::sax_parse(text, &reader)) return std::nullopt;
-  return Problem{kBadArguments, "--config " + in_quotes(path) + ": " + reader.wrong()};
+  return Problem{kBadArguments, file + ": " + reader.wrong()};
 }
 
 }  // namespace conpool::cli

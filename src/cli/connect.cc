@@ -150,7 +150,7 @@ std::optional<Problem> run_options(const Arguments& arguments) {
   }
   if (found) return std::nullopt;
   const std::string near = nearest(arguments.filter, names);
-  return Problem{kBadArguments, "no option's name contains \"" + arguments.filter + "\"" +
+  return Problem{kBadArguments, "no option's name contains " + in_quotes(arguments.filter) +
                                     (near.empty() ? "" : "; did you mean \"" + near + "\"?")};
 }
 

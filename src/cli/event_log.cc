@@ -13,28 +13,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kSequence = "{\"sequence\":";
 constexpr std::string_view kAttempt = "race.attempt_";
 constexpr std::string_view kConnected = "race.attempt_connected";
 constexpr size_t kNameWidth = 25;
-
-uint64_t sequence_of(std::string_view line) {
-  if (line.substr(0, kSequence.size()) != kSequence) return 0;
-  return std::strtoull(line.data() + kSequence.size(), nullptr, 10);
-}
 
 LoggedEvent event_of(std::string_view line) {
   LoggedEvent event;
   const Json json = Json::parse(line, nullptr, false);  // the library's own, so it is not doubted
   if (!json.is_object()) return event;
   for (const auto& [name, value] : json.items()) {
-    if (name == "sequence") {
-      event.sequence = value.get<uint64_t>();
-    } else if (name == "time_ns") {
+    if (name == "time_ns") {
       event.time_ns = value.get<int64_t>();
     } else if (name == "event") {
       event.name = value.get<std::string>();
-    } else if (name != "level") {
+    } else if (name != "sequence" && name != "level") {
       event.fields.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
     }
   }
@@ -68,23 +60,17 @@ int64_t LoggedEvent::number(std::string_view wanted) const {
 std::vector<LoggedEvent> EventLog::next() {
   std::vector<LoggedEvent> events;
   char* read = nullptr;
-  if (conpool_pool_events(pool_, "jsonl", &read) != CONPOOL_OK) return events;
+  uint64_t lost = 0;
+  if (conpool_pool_events_since(pool_, "jsonl", next_, 0, &next_, &lost, &read) != CONPOOL_OK)
+    return events;
+  lost_ += lost;
   const Text text(read);
   std::string_view rest(text.get());
-  // From the end: most of the ring was seen before.
   while (!rest.empty()) {
-    rest.remove_suffix(1);  // the line feed
-    const size_t before = rest.rfind('\n');
-    const size_t begin = before == std::string_view::npos ? 0 : before + 1;
-    const std::string_view line = rest.substr(begin);
-    if (sequence_of(line) <= last_) break;
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     events.push_back(event_of(line));
-    rest = rest.substr(0, begin);
   }
-  std::reverse(events.begin(), events.end());
-  if (events.empty()) return events;
-  lost_ += events.front().sequence - last_ - 1;
-  last_ = events.back().sequence;
   return events;
 }
 

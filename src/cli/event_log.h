@@ -1,4 +1,4 @@
-// Follows the pool's event ring through its readout.
+// Follows the pool's event ring: what is new in it, as values and as lines.
 #pragma once
 
 #include <conpool/conpool.h>
@@ -12,7 +12,6 @@
 namespace conpool::cli {
 
 struct LoggedEvent {
-  uint64_t sequence = 0;
   int64_t time_ns = 0;
   std::string name;  // "breaker.opened"
   // As the log tells them, numbers and texts alike.
@@ -22,18 +21,17 @@ struct LoggedEvent {
   int64_t number(std::string_view wanted) const;
 };
 
-// The ring is read whole each time: read it where something may have happened, not in every turn.
 class EventLog {
  public:
   explicit EventLog(conpool_pool* pool) : pool_(pool) {}
-  // What was recorded since the last call, the oldest first.
+  // What was recorded since the last call, the oldest first. A call costs what it gives.
   std::vector<LoggedEvent> next();
   // Events that were overwritten before they could be read.
   uint64_t lost() const { return lost_; }
 
  private:
   conpool_pool* pool_;
-  uint64_t last_ = 0;  // sequence number
+  uint64_t next_ = 1;  // sequence number
   uint64_t lost_ = 0;
 };
 

@@ -55,7 +55,7 @@ std::optional<Problem> read_outputs(const GetArguments& get, std::vector<Asked>*
     if (output.empty()) return bad("-o \"\" names no file: write -o FILE or -o DIRECTORY");
   }
   if (outputs.size() == 1 && (outputs[0].back() == '/' || is_directory(outputs[0]))) {
-    if (!is_directory(outputs[0])) return bad("-o \"" + outputs[0] + "\" is no directory");
+    if (!is_directory(outputs[0])) return bad("-o " + in_quotes(outputs[0]) + " is no directory");
     std::set<std::string> taken;
     for (Asked& each : *asked) {
       const std::string name = file_name(each.url);
@@ -87,7 +87,7 @@ std::optional<Problem> read_lines(const std::vector<std::string>& typed, const c
   for (const std::string& line : typed) {
     const size_t colon = line.find(':');
     if (colon == std::string::npos)
-      return bad(std::string(flag) + " \"" + line + "\" has no colon: write 'name: value'");
+      return bad(std::string(flag) + " " + in_quotes(line) + " has no colon: write 'name: value'");
     const size_t value = line.find_first_not_of(" \t", colon + 1);
     out->emplace_back(line.substr(0, colon), value == std::string::npos ? "" : line.substr(value));
   }
@@ -205,7 +205,8 @@ std::optional<Problem> Run::make_request(Asked* asked) {
   conpool_status status = conpool_request_new(pool_.get(), plan_.method.c_str(), asked->url.data(),
                                               asked->url.size(), nullptr, &request, &reason);
   asked->request.reset(request);
-  std::string where = status == CONPOOL_E_BAD_METHOD ? "-X: " : "URL \"" + asked->url + "\": ";
+  std::string where =
+      status == CONPOOL_E_BAD_METHOD ? "-X: " : "URL " + in_quotes(asked->url) + ": ";
   const auto add = [&](const HeaderLines& lines, const char* flag, auto function) {
     for (const auto& [name, value] : lines) {
       if (status != CONPOOL_OK) return;

@@ -10,6 +10,7 @@
 #include "cli/handles.h"
 #include "cli/harness_report.h"
 #include "cli/harness_settings.h"
+#include "cli/interrupt.h"
 #include "cli/live_line.h"
 #include "cli/readouts.h"
 #include "cli/restarting_origin.h"
@@ -22,15 +23,27 @@ namespace conpool::cli {
 namespace {
 
 constexpr uint32_t kEvents = 64;
-constexpr int64_t kTickNs = 50'000'000;        // how long nothing may be looked at
+constexpr int64_t kTickNs = 50'000'000;  // how long nothing may be looked at
+constexpr int64_t kQuietMostNs = 3'600'000'000'000;
 constexpr int64_t kGiveUpNs = 60'000'000'000;  // without an answer while the breaker is not closed
 constexpr int64_t kDownNs = 2'000'000'000;     // of --restart-demo, should the breaker not open
 constexpr uint32_t kRegularBetweenLooks = 64;  // requests that went well
 constexpr uint64_t kPreconnect = UINT64_MAX;   // user_data; others are numbers of requests
 constexpr int32_t kFirstServerFailure = 500;
-constexpr int64_t kSecondNs = 1'000'000'000;
 
 enum class BreakerSeen { Closed, Open, HalfOpen };
+
+// What an event tells of a failure: "no response came in time: first_byte.timeout = 2s". The detail
+// of one with an errno is longer than an event has room for.
+std::string failure_text(const LoggedEvent& event) {
+  const std::string_view status = event.field("status");
+  const std::string_view cause = event.field("errno");
+  const std::string_view detail = event.field("text");
+  std::string text = status.empty() ? "" : status_text(status);
+  if (!cause.empty()) return text.append(" (").append(cause).append(")");
+  if (!text.empty() && !detail.empty()) text += ": ";
+  return text.append(detail);
+}
 
 // One run. Requests start in start_due, everything that comes back passes take, and everything that
 // the pool tells passes follow.
@@ -52,24 +65,28 @@ class Harness {
   std::optional<Problem> preconnect();
   void start_due();
   int64_t next_start_ns() const;
+  int64_t look_ns() const;
   int64_t wait_ns() const;
   std::optional<Problem> turn();
   void take(conpool_event* event);
   void take_preconnect(const conpool_event& event);
   void take_response(const conpool_event& event);
-  void follow();
+  bool follow();
   void note(const LoggedEvent& event);
   std::optional<Problem> restart_origin();
+  uint64_t wanted() const { return static_cast<uint64_t>(settings_.requests); }
   bool over() const;
   bool hopeless() const;
   void show();
-  void finish();
+  std::optional<Problem> finish();
+  void tell_failures(bool always);
   std::string cause_text(const conpool_event& event) const;
   void say(const std::string& line);
   void tell(const std::string& line);
 
   const HarnessSettings& settings_;
   const bool verbose_;
+  const Interrupt interrupt_;
   RunClock clock_;
   LiveLine live_;
   OptionValues values_;
@@ -83,9 +100,10 @@ class Harness {
   std::optional<EventLog> log_;
   int64_t log_origin_ns_ = -1;
   bool preconnecting_ = false;
-  bool warm_ = false;     // the first preconnect has ended
-  bool look_ = true;      // something happened that the log tells of
-  uint32_t regular_ = 0;  // requests since the last look
+  bool warm_ = false;           // the first preconnect has ended
+  bool look_ = true;            // something happened that the log tells of
+  uint32_t regular_ = 0;        // requests since the last look
+  int64_t quiet_ns_ = kTickNs;  // in simulated time: until the next look while nothing is under way
   uint64_t started_ = 0;
   uint64_t running_ = 0;
   int64_t began_ns_ = 0;      // the first start
@@ -94,6 +112,7 @@ class Harness {
   RunFacts facts_;
   uint64_t failed_ = 0;
   std::string first_failure_;
+  std::optional<LoggedEvent> last_retry_;  // of a request, and why
 };
 
 std::optional<Problem> Harness::prepare() {
@@ -109,7 +128,8 @@ std::optional<Problem> Harness::prepare() {
     port = origin_.port();
   }
   std::optional<Problem> problem = make_pool(values_, &pool_);
-  if (!problem) problem = make_endpoint(host, port);
+  if (problem) return as_given(*problem, settings_);
+  problem = make_endpoint(host, port);
   if (!problem) problem = make_request();
   if (problem) return problem;
   conpool_queue* queue = nullptr;
@@ -131,7 +151,8 @@ std::optional<Problem> Harness::make_endpoint(const std::string& host, uint16_t 
   if (status == CONPOOL_OK) return std::nullopt;
   const bool of_host = status == CONPOOL_E_BAD_NAME || status == CONPOOL_E_BAD_ADDRESS ||
                        status == CONPOOL_E_BAD_URL;
-  return refusal(error.get(), status, of_host ? "--host \"" + host + "\": " : "");
+  return refusal(error.get(), status,
+                 of_host ? settings_.name_of("host") + " " + in_quotes(host) + ": " : "");
 }
 
 std::optional<Problem> Harness::make_request() {
@@ -142,7 +163,8 @@ std::optional<Problem> Harness::make_request() {
   const Error error(reason);
   request_.reset(request);
   if (status == CONPOOL_OK) return std::nullopt;
-  return refusal(error.get(), status, "--path \"" + settings_.path + "\": ");
+  return refusal(error.get(), status,
+                 settings_.name_of("path") + " " + in_quotes(settings_.path) + ": ");
 }
 
 std::optional<Problem> Harness::preconnect() {
@@ -161,14 +183,11 @@ std::optional<Problem> Harness::run() {
          "\n");
   }
   std::optional<Problem> problem = preconnect();
-  while (!problem && !over())
+  // Without an output there is nothing to run for.
+  while (!problem && !over() && interrupt_.signal() == 0 && !output_failure())
     problem = turn();
   live_.clear();
-  if (problem) return problem;
-  finish();
-  const bool open = breaker_state(read_metrics(pool_.get())) == "open" || hopeless();
-  if (facts_.succeeded == 0 || open) return Problem{kNetworkFailed, ""};
-  return std::nullopt;
+  return problem || output_failure() ? problem : finish();
 }
 
 std::optional<Problem> Harness::turn() {
@@ -180,8 +199,10 @@ std::optional<Problem> Harness::turn() {
   if (count == 0) clock_.waited(wait);
   for (int32_t i = 0; i < count; ++i)
     take(&events[i]);
+  bool news = count > 0;
   if (count == 0 || look_ || breaker_ != BreakerSeen::Closed || regular_ >= kRegularBetweenLooks)
-    follow();
+    news = follow() || news;
+  quiet_ns_ = news ? kTickNs : std::min(quiet_ns_ * 2, kQuietMostNs);
   show();
   if (settings_.restart_demo) return restart_origin();
   return std::nullopt;
@@ -190,10 +211,9 @@ std::optional<Problem> Harness::turn() {
 // Between connecting and requesting there is a line: what connects does not compete with requests,
 // so that the order of events is that of the plan.
 void Harness::start_due() {
-  const auto wanted = static_cast<uint64_t>(settings_.requests);
   const auto most = static_cast<uint64_t>(settings_.in_flight());
   if (preconnecting_ && (!warm_ || !settings_.rate)) return;
-  while (started_ < wanted && running_ < most && next_start_ns() <= clock_.now_ns()) {
+  while (started_ < wanted() && running_ < most && next_start_ns() <= clock_.now_ns()) {
     conpool_op op = 0;
     const conpool_status status = conpool_request_start(request_.get(), nullptr, CONPOOL_WHOLE,
                                                         queue_.get(), started_, &op, nullptr);
@@ -214,11 +234,19 @@ int64_t Harness::next_start_ns() const {
   return began_ns_ + static_cast<int64_t>(started_) * interval;
 }
 
+// How long nothing may be looked at. In simulated time a look is all that a wait costs: while
+// nothing is under way they become rarer, but for what the ring can hold.
+int64_t Harness::look_ns() const {
+  if (!settings_.simulate || running_ > 0 || preconnecting_) return kTickNs;
+  if (breaker_ == BreakerSeen::Closed) return quiet_ns_;
+  return std::clamp<int64_t>(last_good_ns_ + kGiveUpNs - clock_.now_ns(), 0, quiet_ns_);
+}
+
 int64_t Harness::wait_ns() const {
-  const bool may_start = started_ < static_cast<uint64_t>(settings_.requests) &&
-                         running_ < static_cast<uint64_t>(settings_.in_flight());
+  const bool may_start =
+      started_ < wanted() && running_ < static_cast<uint64_t>(settings_.in_flight());
   if (!warm_ || !may_start || !settings_.rate) return kTickNs;
-  return std::clamp<int64_t>(next_start_ns() - clock_.now_ns(), 0, kTickNs);
+  return std::clamp<int64_t>(next_start_ns() - clock_.now_ns(), 0, look_ns());
 }
 
 void Harness::take(conpool_event* event) {
@@ -275,7 +303,8 @@ void Harness::take_response(const conpool_event& event) {
   last_good_ns_ = clock_.now_ns();
 }
 
-void Harness::follow() {
+// Whether there was something new.
+bool Harness::follow() {
   look_ = false;
   regular_ = 0;
   const uint64_t lost = log_->lost();
@@ -288,6 +317,7 @@ void Harness::follow() {
     if (verbose_) tell(event_line(event, log_origin_ns_));
     note(event);
   }
+  return !events.empty();
 }
 
 void Harness::note(const LoggedEvent& event) {
@@ -300,20 +330,21 @@ void Harness::note(const LoggedEvent& event) {
     breaker_ = BreakerSeen::Closed;
     // Recovered is who has the connections back.
     if (!preconnecting_) preconnect();
+  } else if (event.name == "request.retry") {
+    last_retry_ = event;
   }
 }
 
 std::optional<Problem> Harness::restart_origin() {
   const std::string place = "server on port " + std::to_string(origin_.port());
-  if (!origin_died_ && facts_.ended >= static_cast<uint64_t>(settings_.requests) / 2) {
+  if (!origin_died_ && facts_.ended >= wanted() / 2) {
     origin_died_ = true;
     origin_died_ns_ = clock_.now_ns();
     origin_.kill();
     say("[pool] " + place + " killed after " + count_text(facts_.ended, "request") + "\n");
   }
   const bool long_enough = breaker_ != BreakerSeen::Closed ||
-                           clock_.now_ns() - origin_died_ns_ >= kDownNs ||
-                           facts_.ended == static_cast<uint64_t>(settings_.requests);
+                           clock_.now_ns() - origin_died_ns_ >= kDownNs || facts_.ended == wanted();
   if (!origin_died_ || origin_.running() || !long_enough) return std::nullopt;
   std::optional<Problem> problem = origin_.start();
   if (!problem) say("[pool] " + place + " restarted\n");
@@ -321,8 +352,7 @@ std::optional<Problem> Harness::restart_origin() {
 }
 
 bool Harness::over() const {
-  return hopeless() ||
-         (warm_ && !preconnecting_ && facts_.ended == static_cast<uint64_t>(settings_.requests));
+  return hopeless() || (warm_ && !preconnecting_ && facts_.ended == wanted());
 }
 
 // Nothing is worth waiting for: the breaker opened before any request succeeded, or for long none
@@ -336,27 +366,48 @@ void Harness::show() {
   if (!live_.due(RunClock::machine_ns())) return;
   const Metrics metrics = read_metrics(pool_.get());
   live_.draw({.ended = facts_.ended,
-              .wanted = static_cast<uint64_t>(settings_.requests),
+              .wanted = wanted(),
               .active = metric(metrics, "pool.connections.active"),
               .idle = metric(metrics, "pool.connections.idle"),
               .breaker = breaker_state(metrics)},
              RunClock::machine_ns());
 }
 
-void Harness::finish() {
+// The summary of what was done, and what the run ends with.
+std::optional<Problem> Harness::finish() {
   follow();
   const Metrics metrics = read_metrics(pool_.get());
   say(summary_text(&facts_, metrics));
-  if (failed_ > 0 && facts_.succeeded > 0 && (verbose_ || !settings_.fault_plan)) {
-    tell("pooler: " + std::to_string(failed_) + " of " + count_text(facts_.ended, "request") +
-         " failed, the first: " + first_failure_ + "\n");
-  }
+  const int signal = interrupt_.signal();
+  const bool bad = facts_.succeeded == 0 || breaker_state(metrics) == "open" || hopeless();
+  // Where nothing ever stood, the cause was told at once.
+  if (facts_.connected) tell_failures(bad && signal == 0);
   if (settings_.metrics == MetricsForm::Lines) print(figures_text(&facts_, metrics));
   if (settings_.metrics == MetricsForm::Json) print(figures_json(&facts_, metrics));
   char* read = nullptr;
   if (settings_.metrics == MetricsForm::OpenMetrics &&
       conpool_pool_metrics(pool_.get(), "openmetrics", &read) == CONPOOL_OK) {
     print(Text(read).get());
+  }
+  if (signal != 0) {
+    return Problem{kInterrupted + signal, std::string(interrupt_.name()) + " ended the run after " +
+                                              std::to_string(facts_.ended) + " of " +
+                                              count_text(wanted(), "request")};
+  }
+  if (bad) return Problem{kNetworkFailed, ""};
+  return std::nullopt;
+}
+
+// What requests failed of: injected failures are no news, unless they are why the run did.
+void Harness::tell_failures(bool always) {
+  if (failed_ > 0 && (always || verbose_ || !settings_.fault_plan)) {
+    tell("pooler: " + std::to_string(failed_) + " of " + count_text(facts_.ended, "request") +
+         " failed, the first: " + first_failure_ + "\n");
+  } else if (failed_ == 0 && always) {
+    tell(std::string("pooler: ") +
+         (facts_.succeeded == 0 ? "no request succeeded" : "the circuit breaker is open") + ", " +
+         count_text(running_, "request") + " still waiting" +
+         (last_retry_ ? "; the last failure: " + failure_text(*last_retry_) : "") + "\n");
   }
 }
 
@@ -383,7 +434,7 @@ void Harness::say(const std::string& line) {
     print_error(line);
   } else {
     print(line);
-    std::fflush(stdout);
+    flush_output();
   }
 }
 
@@ -412,8 +463,9 @@ std::optional<Problem> read_settings(const Arguments& arguments, HarnessSettings
   if (harness.inject_failures) values.emplace_back("inject_failures", *harness.inject_failures);
   for (const auto& [key, typed] : values) {
     const std::optional<std::string> allowed = set_typed(out, key, typed);
+    out->given[key] = flag_of(key);
     if (!allowed) continue;
-    return Problem{kBadArguments, flag_of(key) + " is \"" + typed + "\": write " + *allowed};
+    return Problem{kBadArguments, flag_of(key) + " is " + in_quotes(typed) + ": write " + *allowed};
   }
   out->tls = out->tls || harness.tls;
   out->h2 = out->h2 || harness.h2;

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "cli/arguments.h"
 #include "cli/words.h"
 
 namespace conpool::cli {
@@ -40,6 +41,7 @@ struct NumberKey {
 };
 constexpr NumberKey kNumbers[] = {
     {"port", &HarnessSettings::port, 1, 65535},
+    {"pool_size", &HarnessSettings::pool_size, 1, kMostSize},
     {"connect_timeout_ms", &HarnessSettings::connect_timeout_ms, 1, kHourMs},
     {"read_timeout_ms", &HarnessSettings::read_timeout_ms, 1, kHourMs},
     {"idle_timeout_ms", &HarnessSettings::idle_timeout_ms, 0, 24 * kHourMs},
@@ -76,17 +78,6 @@ std::optional<std::string> set_text(const SettingValue& value, const char* allow
   if (text == nullptr || text->empty() || text->size() > kMostText) return allowed;
   *out = *text;
   return std::nullopt;
-}
-
-std::optional<std::string> set_size(HarnessSettings* settings, const SettingValue& value) {
-  const auto* number = std::get_if<int64_t>(&value);
-  const int64_t room = descriptor_room();
-  if (number != nullptr && *number > room) {
-    return "at most " + std::to_string(room) +
-           ", because the limit of open files (RLIMIT_NOFILE) is " +
-           std::to_string(room + kOwnDescriptors);
-  }
-  return set_number(value, 1, kMostSize, &settings->pool_size);
 }
 
 std::optional<std::string> set_rate(HarnessSettings* settings, const SettingValue& value) {
@@ -129,7 +120,6 @@ struct OtherKey {
   std::optional<std::string> (*set)(HarnessSettings*, const SettingValue&);
 };
 constexpr OtherKey kOthers[] = {
-    {"pool_size", set_size},
     {"rate", set_rate},
     {"inject_failures", set_faults},
     {"metrics", set_form},
@@ -175,10 +165,30 @@ std::string ms(int64_t milliseconds) {
   return std::to_string(milliseconds) + "ms";
 }
 
-// The ring is read again and again, so it is small; but a turn must not fill it.
+// What happens between two looks must fit in.
 int64_t events_kept(const HarnessSettings& settings, bool verbose) {
   return verbose ? std::max<int64_t>(4096, 32 * settings.in_flight())
                  : std::max<int64_t>(512, 8 * settings.in_flight());
+}
+
+// Whether the limit of descriptors leaves room for the pool's connections.
+std::optional<Problem> check_descriptors(const HarnessSettings& settings) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) return std::nullopt;
+  const auto most = static_cast<int64_t>(limit.rlim_cur);
+  const int64_t each = settings.restart_demo ? 2 : 1;  // its server has the other ends
+  const int64_t room = (most - kOwnDescriptors) / each;
+  if (settings.pool_size <= room) return std::nullopt;
+  const std::string name = settings.name_of("pool_size") + " is " +
+                           std::to_string(settings.pool_size) +
+                           (settings.given.count("pool_size") == 0 ? " unless given" : "");
+  const std::string why = "the limit of open files (RLIMIT_NOFILE) is " + std::to_string(most);
+  if (room < 1) {
+    return Problem{kBadArguments, name + ", but " + why + ": raise it to at least " +
+                                      std::to_string(kOwnDescriptors + each) + " (ulimit -n)"};
+  }
+  return Problem{kBadArguments,
+                 name + ": write at most " + std::to_string(room) + ", because " + why};
 }
 
 }  // namespace
@@ -188,10 +198,9 @@ int64_t HarnessSettings::in_flight() const {
   return rate ? kOpenRate : 1;
 }
 
-int64_t descriptor_room() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) return INT32_MAX;
-  return std::max<int64_t>(0, static_cast<int64_t>(limit.rlim_cur) - kOwnDescriptors);
+std::string HarnessSettings::name_of(std::string_view key) const {
+  const auto found = given.find(key);
+  return found == given.end() ? flag_of(key) : found->second;
 }
 
 std::vector<std::string> setting_keys() {
@@ -237,13 +246,25 @@ std::optional<Problem> check_settings(const HarnessSettings& settings) {
     if (settings.simulate)
       return bad("--restart-demo needs the real network: leave --simulate out");
     if (settings.requests < 2) return bad("--restart-demo needs --requests of at least 2");
-    return std::nullopt;
+    return check_descriptors(settings);
   }
   if (settings.simulate) return std::nullopt;
   if (settings.host.empty())
     return bad("--host is missing: write --host and --port, or name a file with --config");
   if (settings.port == 0) return bad("--port is missing: write a whole number from 1 to 65535");
-  return std::nullopt;
+  return check_descriptors(settings);
+}
+
+Problem as_given(Problem problem, const HarnessSettings& settings) {
+  static constexpr std::string_view kOption = "fault.plan";
+  static constexpr std::string_view kBefore = ": ";  // "the option's value is out of range: "
+  const bool of_option = std::any_of(settings.options.begin(), settings.options.end(),
+                                     [](const auto& option) { return option.first == kOption; });
+  const size_t at = problem.text.find(std::string(kBefore).append(kOption));
+  if (at == std::string::npos || of_option || !settings.fault_plan) return problem;
+  problem.text = settings.name_of("inject_failures") +
+                 problem.text.substr(at + kBefore.size() + kOption.size());
+  return problem;
 }
 
 OptionValues option_values(const HarnessSettings& settings, bool verbose) {
@@ -266,9 +287,8 @@ OptionValues option_values(const HarnessSettings& settings, bool verbose) {
   if (settings.h2) values.emplace_back("http.version", "h2");
   if (settings.fault_plan) values.emplace_back("fault.plan", *settings.fault_plan);
   if (settings.simulate) values.emplace_back("loop.world", "simulated");
-  // Dials to a server that is gone come at longer and longer intervals; a demo need not wait for
-  // ten.
-  if (settings.restart_demo) values.emplace_back("breaker.consecutive", "3");
+  // Below retry.attempts: the request that meets the outage has an attempt left for its end.
+  if (settings.restart_demo) values.emplace_back("breaker.consecutive", "2");
   if (verbose) values.emplace_back("events.level", "debug");
   values.insert(values.end(), settings.options.begin(), settings.options.end());
   return values;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,8 +40,12 @@ struct HarnessSettings {
   bool restart_demo = false;
   bool simulate = false;
   OptionValues options;
+  // By key: how the user wrote it, "--size" or "--config "a.json": "pool_size"".
+  std::map<std::string, std::string, std::less<>> given;
 
   int64_t in_flight() const;
+  // As in `given`; the flag, where there is nothing.
+  std::string name_of(std::string_view key) const;
 };
 
 // A value as the configuration or the command line gives it. Words may stand for numbers on the
@@ -56,13 +61,14 @@ std::optional<std::string> set_typed(HarnessSettings* settings, std::string_view
 // Every key that set_setting knows.
 std::vector<std::string> setting_keys();
 
-// What only all settings together can have wrong; `name` is how the user would write a key.
+// What only all settings together can have wrong, and what the machine has no room for.
 std::optional<Problem> check_settings(const HarnessSettings& settings);
 
 // The library's options that they stand for, in the order in which they count.
 OptionValues option_values(const HarnessSettings& settings, bool verbose);
 
-// The most connections that the limit of descriptors leaves room for.
-int64_t descriptor_room();
+// The library's refusal of a pool, in terms of what the user gave: a wrong plan is that of
+// --inject-failures.
+Problem as_given(Problem problem, const HarnessSettings& settings);
 
 }  // namespace conpool::cli

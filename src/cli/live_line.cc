@@ -47,14 +47,14 @@ void LiveLine::draw(const LiveFigures& figures, int64_t now_ns) {
   // The last column stays free: writing it may move the cursor to the next line. Carriage return,
   // then erase to the end of the line (ECMA-48 EL).
   print("\r" + text.substr(0, std::max<size_t>(1, terminal_width()) - 1) + "\x1b[K");
-  std::fflush(stdout);
+  flush_output();
 }
 
 void LiveLine::clear() {
   if (!drawn_) return;
   drawn_ = false;
   print("\r\x1b[K");
-  std::fflush(stdout);
+  flush_output();
 }
 
 }  // namespace conpool::cli

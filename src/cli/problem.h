@@ -12,6 +12,7 @@ enum ExitCode : int {
   kNetworkFailed = 4,  // a network failure that cannot be recovered
   kFileFailed = 5,     // an output that cannot be written, an input that cannot be read
   kHttpStatus = 22,    // get --fail: a status of 400 or above
+  kInterrupted = 128,  // plus the signal's number
 };
 
 struct Problem {

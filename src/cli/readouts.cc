@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <string_view>
 
 #include "cli/handles.h"
 #include "cli/words.h"
@@ -70,8 +69,6 @@ std::string range_of(const Json& option) {
   }
   return text_of(option, "least") + " to " + text_of(option, "most");
 }
-
-constexpr int64_t kShownNs = 1000;
 
 // When a request's phases ended, counted from its start.
 constexpr std::pair<const char*, const char*> kResponseTimes[] = {
@@ -156,6 +153,16 @@ std::vector<OptionFacts> read_options() {
                        .text = text_of(option, "text")});
   }
   return options;
+}
+
+std::string status_text(std::string_view name) {
+  char* described = nullptr;
+  if (conpool_describe("statuses", &described) != CONPOOL_OK) return std::string(name);
+  const Text text(described);
+  for (const Json& status : parse(text.get())) {
+    if (text_of(status, "name") == name) return text_of(status, "text");
+  }
+  return std::string(name);
 }
 
 Metrics read_metrics(conpool_pool* pool) {

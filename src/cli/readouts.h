@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace conpool::cli {
@@ -62,6 +63,8 @@ std::string response_facts(const conpool_response* response);
 // From its start to the end of its response.
 int64_t response_total_ns(const conpool_response* response);
 std::vector<OptionFacts> read_options();
+// "connection refused" of "E_CONNECT_REFUSED"; of anything else itself.
+std::string status_text(std::string_view name);
 
 // One line "name=value" each: "pool.leases.granted", "endpoint.tls.full{endpoint=\"tls://h:1\"}".
 using Metrics = std::map<std::string, std::string, std::less<>>;

@@ -43,7 +43,8 @@ std::optional<Problem> make_endpoint(conpool_pool* pool, const Arguments& argume
   const Error error(reason);
   out->reset(endpoint);
   if (status == CONPOOL_OK) return std::nullopt;
-  const std::string where = about_target(status) ? "HOST:PORT \"" + arguments.target + "\": " : "";
+  const std::string where =
+      about_target(status) ? "HOST:PORT " + in_quotes(arguments.target) + ": " : "";
   return refusal(error.get(), status, where);
 }
 
@@ -55,18 +56,21 @@ std::optional<Problem> read_target(const Arguments& arguments, Target* out) {
   out->text = typed;
   if (typed.empty()) return bad("HOST:PORT is empty: write host:port");
   if (typed.compare(0, kUnix.size(), kUnix) == 0) {
-    if (arguments.tls) return bad("--tls cannot be used with \"" + typed + "\": it needs a host");
+    if (arguments.tls)
+      return bad("--tls cannot be used with " + in_quotes(typed) + ": it needs a host");
     return std::nullopt;
   }
   const size_t colon = typed.find("://");
   if (colon != std::string::npos) {
     const std::string scheme = typed.substr(0, colon);
     if (arguments.tls && scheme == "tcp") {
-      return bad("--tls contradicts \"" + typed + "\": write \"tls" + typed.substr(colon) + "\"");
+      return bad("--tls contradicts " + in_quotes(typed) + ": write " +
+                 in_quotes("tls" + typed.substr(colon)));
     }
     if (scheme == "http" || scheme == "https") {
-      return bad("HOST:PORT \"" + typed + "\" is for requests: write tcp" + typed.substr(colon) +
-                 " or tls" + typed.substr(colon) + ", or use pooler get");
+      return bad("HOST:PORT " + in_quotes(typed) + " is for requests: write " +
+                 in_quotes("tcp" + typed.substr(colon)) + " or " +
+                 in_quotes("tls" + typed.substr(colon)) + ", or use pooler get");
     }
     out->tls = out->tls || scheme == "tls";
     return std::nullopt;
@@ -77,7 +81,7 @@ std::optional<Problem> read_target(const Arguments& arguments, Target* out) {
     return std::nullopt;
   }
   if (typed.rfind(':') == std::string::npos || typed.back() == ']') {
-    return bad("HOST:PORT \"" + typed + "\" has no port: write host:port");
+    return bad("HOST:PORT " + in_quotes(typed) + " has no port: write host:port");
   }
   out->text = out->scheme + "://" + typed;
   return std::nullopt;
@@ -110,8 +114,8 @@ std::optional<Problem> read_option_list(const std::vector<std::string>& typed, c
   for (const std::string& each : typed) {
     const size_t equals = each.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return bad(std::string(flag) + " \"" + each + "\": write " + flag + " name=value, as in " +
-                 flag + " connect.retries=3");
+      return bad(std::string(flag) + " " + in_quotes(each) + ": write " + flag +
+                 " name=value, as in " + flag + " connect.retries=3");
     }
     out->emplace_back(each.substr(0, equals), each.substr(equals + 1));
   }

@@ -83,7 +83,7 @@ std::optional<std::string> Output::open() {
   }
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kFileMode);
   if (fd_ >= 0) return std::nullopt;
-  return path_ + " cannot be written: " + std::strerror(errno);
+  return on_one_line(path_) + " cannot be written: " + std::strerror(errno);
 }
 
 std::optional<std::string> Output::write(const uint8_t* data, size_t size) {
@@ -96,7 +96,7 @@ std::optional<std::string> Output::write(const uint8_t* data, size_t size) {
       pollfd one = {.fd = fd_, .events = POLLOUT, .revents = 0};
       poll(&one, 1, -1);
     } else if (errno != EINTR) {
-      const std::string where = path_.empty() ? "standard output" : path_;
+      const std::string where = path_.empty() ? "standard output" : on_one_line(path_);
       return where + " cannot be written: " + std::strerror(errno);
     }
   }
@@ -107,7 +107,7 @@ std::optional<std::string> Output::close() {
   const int fd = fd_;
   fd_ = -1;
   if (fd < 0 || fd == STDOUT_FILENO || ::close(fd) == 0) return std::nullopt;
-  return path_ + " cannot be written: " + std::strerror(errno);
+  return on_one_line(path_) + " cannot be written: " + std::strerror(errno);
 }
 
 Transfer::Transfer(const TransferPlan& plan, const Asked& asked, std::unique_ptr<Output> output,

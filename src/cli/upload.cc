@@ -10,6 +10,8 @@
 #include <cstring>
 #include <vector>
 
+#include "cli/words.h"
+
 namespace conpool::cli {
 namespace {
 
@@ -41,12 +43,12 @@ std::optional<Problem> read_data(const std::optional<std::string>& typed, Data* 
   out->kind = Data::Kind::File;
   out->fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (out->fd < 0)
-    return Problem{kBadArguments, "-d \"" + *typed + "\" cannot be read: " + reason_of(errno)};
+    return Problem{kBadArguments,
+                   "-d " + in_quotes(*typed) + " cannot be read: " + reason_of(errno)};
   struct stat facts {};
   if (fstat(out->fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-    return Problem{
-        kBadArguments,
-        "-d \"" + *typed + "\" is no regular file: write -d @- and give it as the input"};
+    return Problem{kBadArguments, "-d " + in_quotes(*typed) +
+                                      " is no regular file: write -d @- and give it as the input"};
   }
   return std::nullopt;
 }

@@ -89,7 +89,7 @@ class BadConfigTest(ConfigTest):
         self.wrong({**GOOD, "a\nb": 1}, '"a\\nb" is no key')
         self.refused("--config", self.config({"port": 80}), words=["--host is missing"])
         self.refused("--config", self.config({"host": "a"}), words=["--port is missing"])
-        self.refused("--config", self.config({**GOOD, "host": "a..b"}), words=['--host "a..b"', "empty label"])
+        self.refused("--config", self.config({**GOOD, "host": "a..b"}), words=['"host" "a..b": ', "empty label"])
 
     def test_options(self):
         self.wrong({**GOOD, "options": {"conect.retries": 1}}, "options", 'did you mean "connect.retries"?')
