@@ -1,0 +1,276 @@
+//! Bodies of requests: memory, files, readers, pieces.
+
+use crate::client::status;
+use crate::engine::{lock, Call, Engine, Pool};
+use crate::error::Error;
+use crate::raw::wait;
+use crate::sys;
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::io::OwnedFd;
+use std::ptr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Bytes that somebody else's op may borrow: their place in memory does not move.
+pub(crate) type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A request's body.
+///
+/// Strings, byte vectors and files convert into it.
+pub struct Body(pub(crate) Form);
+
+pub(crate) enum Form {
+    Empty,
+    Memory(Shared),
+    File { file: OwnedFd, offset: i64, size: i64 },
+    Reader { reader: Box<dyn Read + Send>, size: Option<u64> },
+    Pieces { size: Option<u64> },
+}
+
+impl Body {
+    /// No body.
+    pub fn empty() -> Self {
+        Body(Form::Empty)
+    }
+
+    /// Bytes that their owner keeps: they are not copied.
+    pub fn of(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Body(Form::Memory(Arc::new(bytes)))
+    }
+
+    /// A regular file from `offset` on: `size` bytes, or all that follow.
+    pub fn file(file: impl Into<OwnedFd>, offset: u64, size: Option<u64>) -> Self {
+        let size = size.map_or(-1, as_i64);
+        Body(Form::File { file: file.into(), offset: as_i64(offset), size })
+    }
+
+    /// What a reader gives, in pieces of at most 64 KiB, each read when the connection has taken
+    /// the one before. Such a request can be sent once.
+    ///
+    /// Unless the request is sent by [`RequestBuilder::send`](crate::RequestBuilder::send), the
+    /// reader is read on a thread of its own.
+    pub fn reader(reader: impl Read + Send + 'static, size: Option<u64>) -> Self {
+        Body(Form::Reader { reader: Box::new(reader), size })
+    }
+
+    /// Pieces that the program writes with the [`BodyWriter`] of the started exchange.
+    pub fn pieces(size: Option<u64>) -> Self {
+        Body(Form::Pieces { size })
+    }
+}
+
+fn as_i64(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Body::of(bytes)
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Body::of(text)
+    }
+}
+
+impl From<&[u8]> for Body {
+    fn from(bytes: &[u8]) -> Self {
+        Body::of(bytes.to_vec())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Body {
+    fn from(bytes: &[u8; N]) -> Self {
+        Body::of(*bytes)
+    }
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        Body::of(text.to_owned())
+    }
+}
+
+impl From<Cow<'_, str>> for Body {
+    fn from(text: Cow<'_, str>) -> Self {
+        Body::of(text.into_owned())
+    }
+}
+
+impl From<File> for Body {
+    /// The whole file.
+    fn from(file: File) -> Self {
+        Body::file(file, 0, None)
+    }
+}
+
+/// Writes one piece and waits until the connection has taken it.
+fn write_piece(op: sys::conpool_op, piece: &[u8], last: bool) -> Result<usize, Error> {
+    let mut written = 0;
+    let (data, size) = (piece.as_ptr().cast(), piece.len());
+    // SAFETY: the piece outlives the op, which has ended when `wait` returns.
+    status(unsafe {
+        sys::conpool_body_write(op, data, size, last.into(), ptr::null_mut(), 0, &mut written)
+    })?;
+    wait(written, None).map(|event| event.value(0) as usize)
+}
+
+const PIECE: usize = 64 * 1024;
+
+/// A reader's own failure, for the error of the request that it ended.
+#[derive(Clone, Default)]
+pub(crate) struct Upload(Arc<Mutex<Option<io::Error>>>);
+
+impl Upload {
+    /// Feeds a request from a reader, until its end or the request's.
+    pub(crate) fn feed(&self, op: sys::conpool_op, mut reader: Box<dyn Read + Send>) {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let size = match reader.read(&mut piece) {
+                Ok(size) => size,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    *lock(&self.0) = Some(error);
+                    // SAFETY: any id is allowed.
+                    unsafe { sys::conpool_op_cancel(op) };
+                    return;
+                }
+            };
+            // A request that ended tells why by itself; a length that is not kept ends it here.
+            if let Err(error) = write_piece(op, &piece[..size], size == 0) {
+                if error.code() == sys::CONPOOL_E_HTTP_BODY_LENGTH {
+                    let words = "the reader gave another number of bytes than was announced";
+                    *lock(&self.0) = Some(io::Error::new(io::ErrorKind::InvalidData, words));
+                    // SAFETY: any id is allowed.
+                    unsafe { sys::conpool_op_cancel(op) };
+                }
+                return;
+            }
+            if size == 0 {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn feed_on_thread(
+        &self,
+        op: sys::conpool_op,
+        reader: Box<dyn Read + Send>,
+    ) -> Result<(), Error> {
+        let upload = self.clone();
+        let builder = thread::Builder::new().name("conpool-upload".to_owned());
+        match builder.spawn(move || upload.feed(op, reader)) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let words = format!("the thread that reads the body does not start: {error}");
+                Err(Error::worded(sys::CONPOOL_E_SYSTEM, words).with_source(error))
+            }
+        }
+    }
+
+    /// The error of the request, which is the reader's where that was the cause.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match lock(&self.0).take() {
+            None => error,
+            Some(cause) => {
+                let words = format!("the request's body could not be read: {cause}");
+                Error::worded(sys::CONPOOL_E_HTTP_BODY_SOURCE, words)
+                    .with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED)
+                    .with_source(cause)
+            }
+        }
+    }
+}
+
+/// Writes the pieces of a body whose request was started.
+///
+/// Dropping it before the body is complete cancels the request.
+pub struct BodyWriter {
+    pub(crate) op: sys::conpool_op,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) engine: Arc<Engine>,
+    /// How many bytes are still owed of a length that was announced.
+    pub(crate) left: Option<u64>,
+    pub(crate) finished: bool,
+}
+
+impl BodyWriter {
+    /// Writes a piece, as a future: it is ready when the connection has taken the piece.
+    ///
+    /// It needs somebody who takes the exchange's events: that of a blocking
+    /// [`Exchange`](crate::Exchange) is written with [`Write`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the request: part of the piece may have been sent.
+    pub fn write_async(&mut self, piece: impl AsRef<[u8]> + Send + Sync + 'static) -> Call<usize> {
+        self.start(Arc::new(piece), false)
+    }
+
+    /// Says that the body is complete, as a future.
+    pub fn finish_async(mut self) -> Call<usize> {
+        self.start(Arc::new([]), true)
+    }
+
+    fn start(&mut self, piece: Shared, last: bool) -> Call<usize> {
+        let bytes = (*piece).as_ref();
+        let (data, size) = (bytes.as_ptr().cast(), bytes.len());
+        let id = self.op;
+        let op = self.engine.start(&self.pool, Some(Box::new(piece)), |queue, token, op| {
+            // SAFETY: the op's slot keeps the piece until the op's last event.
+            status(unsafe {
+                sys::conpool_body_write(id, data, size, last.into(), queue, token, op)
+            })
+        });
+        if op.is_ok() {
+            self.wrote(size, last);
+        }
+        Call::new(op, |event| Ok(event?.value(0) as usize))
+    }
+
+    /// Says that the body is complete.
+    ///
+    /// # Errors
+    ///
+    /// What the request ended with.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.pool.check()?;
+        self.finished = true;
+        write_piece(self.op, &[], true).map(drop)
+    }
+
+    fn wrote(&mut self, size: usize, last: bool) {
+        self.left = self.left.map(|left| left.saturating_sub(size as u64));
+        self.finished |= last || self.left == Some(0);
+    }
+}
+
+impl Write for BodyWriter {
+    /// Writes a piece, and waits until the connection has taken it.
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if piece.is_empty() {
+            return Ok(0);
+        }
+        self.pool.check()?;
+        let size = write_piece(self.op, piece, false)?;
+        self.wrote(size, false);
+        Ok(size)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            // SAFETY: any id is allowed, also of an op that has ended.
+            unsafe { sys::conpool_op_cancel(self.op) };
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! Clients and endpoints: what a program makes once and uses from everywhere.
+
+use crate::engine::{lock, Call, Engine, Pool};
+use crate::error::Error;
+use crate::lease::Connection;
+use crate::options::{OptionValue, Options};
+use crate::raw::{c_text, checked, create, text_of, wait, Event, Handle};
+use crate::request::{Request, RequestBuilder};
+use crate::response::NO_CONFIG;
+use crate::sys;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pool of connections, and everything that is asked of it.
+///
+/// Clones are the same pool; any number of threads use it at once. The last clone, call, lease or
+/// queue that is dropped frees it: what is still open then closes.
+///
+/// In a child that was forked from the process every call fails with
+/// [`ErrorKind::Forked`](crate::ErrorKind::Forked), and the parent is not disturbed.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) pumped: bool,
+}
+
+/// Options for a [`Client`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ClientBuilder(Options);
+
+impl ClientBuilder {
+    /// Sets an option of any scope by its name: the default of everything made with the client.
+    ///
+    /// The library judges names and values when the client is built.
+    pub fn option(mut self, name: &str, value: impl OptionValue) -> Self {
+        self.0.set(name, value);
+        self
+    }
+
+    /// The time for a whole request: the option `total.timeout`.
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.option("total.timeout", limit)
+    }
+
+    /// Builds the client.
+    ///
+    /// # Errors
+    ///
+    /// An option that does not exist (the error offers the nearest name), whose value is not of its
+    /// type or out of range, or that contradicts another; files that options name and that cannot
+    /// be used; a library that this crate cannot work with
+    /// ([`ErrorKind::Library`](crate::ErrorKind::Library)).
+    pub fn build(self) -> Result<Client, Error> {
+        check_library()?;
+        let config = self.0.config()?;
+        // SAFETY: the config is this thread's alone and outlives the call.
+        let handle =
+            create(|out, error| unsafe { sys::conpool_pool_new(config.get(), out, error) })?;
+        let pool = Arc::new(Pool::new(handle));
+        let engine = Engine::new(&pool)?;
+        lock(&pool.closing).push(Arc::clone(&engine));
+        Ok(Client { pool, engine, pumped: true })
+    }
+}
+
+/// Refuses a library that is older than the declarations, or of another major version.
+fn check_library() -> Result<(), Error> {
+    // SAFETY: it has no parameters.
+    let version = unsafe { sys::conpool_version() };
+    let (major, rest) = (version >> 16, version & 0xffff);
+    let wanted = sys::CONPOOL_VERSION_MINOR << 8 | sys::CONPOOL_VERSION_PATCH;
+    if major == sys::CONPOOL_VERSION_MAJOR && rest >= wanted {
+        return Ok(());
+    }
+    Err(Error::of_library(format!(
+        "the crate conpool {} needs libconpool {}.{}.{} or a later {}.x, and the one that was \
+         loaded is {}",
+        env!("CARGO_PKG_VERSION"),
+        sys::CONPOOL_VERSION_MAJOR,
+        sys::CONPOOL_VERSION_MINOR,
+        sys::CONPOOL_VERSION_PATCH,
+        sys::CONPOOL_VERSION_MAJOR,
+        crate::version()
+    )))
+}
+
+impl Client {
+    /// A client with the defaults.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientBuilder::build`].
+    pub fn new() -> Result<Self, Error> {
+        Client::builder().build()
+    }
+
+    /// A client with options.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// The engine for calls that are polled; starts the thread that takes their events.
+    pub(crate) fn awaited(&self) -> Result<&Arc<Engine>, Error> {
+        self.pool.check()?;
+        if self.pumped {
+            self.engine.pump()?;
+        }
+        Ok(&self.engine)
+    }
+
+    /// A request. Nothing is checked or sent before it is built or sent.
+    pub fn request(&self, method: &str, url: impl AsRef<str>) -> RequestBuilder {
+        RequestBuilder::new(self, None, method, url.as_ref())
+    }
+
+    /// A GET request.
+    pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request("GET", url)
+    }
+
+    /// A HEAD request.
+    pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request("HEAD", url)
+    }
+
+    /// A POST request.
+    pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request("POST", url)
+    }
+
+    /// A PUT request.
+    pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request("PUT", url)
+    }
+
+    /// A DELETE request.
+    pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request("DELETE", url)
+    }
+
+    /// An endpoint by URL: `https://host:8443` for requests, `tcp://host:port`, `tls://host:port`
+    /// or `unix:/path` for connections.
+    pub fn endpoint(&self, url: impl AsRef<str>) -> EndpointBuilder {
+        self.place(Place::Url(url.as_ref().to_owned()))
+    }
+
+    /// An endpoint by scheme (`http`, `https`, `tcp`, `tls`), host and ports; several are raced.
+    pub fn endpoint_of_host(&self, scheme: &str, host: &str, ports: &[u16]) -> EndpointBuilder {
+        self.place(Place::Host(scheme.to_owned(), host.to_owned(), ports.to_vec()))
+    }
+
+    /// An endpoint by scheme and addresses: no name is resolved.
+    pub fn endpoint_of_addresses(&self, scheme: &str, addresses: &[SocketAddr]) -> EndpointBuilder {
+        let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        self.place(Place::Addresses(scheme.to_owned(), list.join(",")))
+    }
+
+    fn place(&self, place: Place) -> EndpointBuilder {
+        EndpointBuilder { client: self.clone(), place, options: Options::default() }
+    }
+
+    /// Leases a connection to `tcp://host:port`, `tls://host:port` or `unix:/path`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL; what the dial failed with, and each of its attempts.
+    pub fn connect(&self, url: impl AsRef<str>) -> Result<Connection, Error> {
+        self.endpoint(url).open()?.connect()
+    }
+
+    /// Leases a connection, as a future.
+    pub fn connect_async(&self, url: impl AsRef<str>) -> Call<Connection> {
+        match self.endpoint(url).open() {
+            Ok(endpoint) => endpoint.connect_async(),
+            Err(error) => Call::new(Err(error), |_| unreachable!("it did not start")),
+        }
+    }
+
+    /// Counters, gauges and latencies, as `text` (name=value lines), `json` or `openmetrics`.
+    ///
+    /// # Errors
+    ///
+    /// Another format.
+    pub fn metrics(&self, format: &str) -> Result<String, Error> {
+        let format = c_text(format, sys::CONPOOL_E_INVALID)?;
+        // SAFETY: the pool lives, and the text ends in NUL.
+        text_of(|out| unsafe {
+            sys::conpool_pool_metrics(self.pool.handle.get(), format.as_ptr().cast(), out)
+        })
+    }
+
+    /// The counters, gauges and latencies by name, in the library's order.
+    ///
+    /// # Errors
+    ///
+    /// In a forked child, and when memory is short.
+    pub fn stats(&self) -> Result<Vec<(String, f64)>, Error> {
+        let lines = self.metrics("text")?;
+        let pairs = lines.lines().filter_map(|line| line.rsplit_once('='));
+        Ok(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+    }
+
+    /// Closes the pool gracefully, and waits for its end: new calls are refused, running ones go on
+    /// for at most `drain`, then they are ended. Returns how many leases had to be broken.
+    ///
+    /// # Errors
+    ///
+    /// In a forked child.
+    pub fn close(&self, drain: Duration) -> Result<u64, Error> {
+        let (pool, drain) = (self.pool.handle.get(), crate::raw::nanoseconds(Some(drain)));
+        // SAFETY: the pool lives.
+        let event =
+            wait_for(|op| unsafe { sys::conpool_pool_close(pool, drain, ptr::null_mut(), 0, op) })?;
+        Ok(event.value(0))
+    }
+
+    /// Closes the pool gracefully, as a future.
+    pub fn close_async(&self, drain: Duration) -> Call<u64> {
+        let drain = crate::raw::nanoseconds(Some(drain));
+        let op = self.awaited().and_then(|engine| {
+            // SAFETY: pool and queue live.
+            engine.start(&self.pool, None, |queue, token, op| {
+                status(unsafe {
+                    sys::conpool_pool_close(self.pool.handle.get(), drain, queue, token, op)
+                })
+            })
+        });
+        Call::new(op, |event| Ok(event?.value(0)))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// A status as a result, for calls that give no error object.
+pub(crate) fn status(status: sys::conpool_status) -> Result<(), Error> {
+    checked(|_| status)
+}
+
+/// Starts an op without a queue, and waits for its end.
+pub(crate) fn wait_for(start: impl FnOnce(*mut u64) -> i32) -> Result<Event, Error> {
+    let mut op = 0;
+    status(start(&mut op))?;
+    wait(op, None)
+}
+
+enum Place {
+    Url(String),
+    Host(String, String, Vec<u16>),
+    Addresses(String, String),
+}
+
+/// Options for an [`Endpoint`].
+#[must_use]
+pub struct EndpointBuilder {
+    client: Client,
+    place: Place,
+    options: Options,
+}
+
+impl EndpointBuilder {
+    /// Sets an option of scope endpoint or request by its name, over the client's.
+    pub fn option(mut self, name: &str, value: impl OptionValue) -> Self {
+        self.options.set(name, value);
+        self
+    }
+
+    /// Makes the endpoint. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// A URL, name, port, address or option that is not valid; files that options name and that
+    /// cannot be used.
+    pub fn open(self) -> Result<Endpoint, Error> {
+        let config = self.options.config()?;
+        let (pool, config) = (self.client.pool.handle.get(), config.get());
+        let scheme = match &self.place {
+            Place::Url(_) => c_text("", sys::CONPOOL_E_BAD_URL)?,
+            Place::Host(scheme, ..) | Place::Addresses(scheme, _) => {
+                c_text(scheme, sys::CONPOOL_E_BAD_URL)?
+            }
+        };
+        let scheme = scheme.as_ptr().cast();
+        // SAFETY: the pool lives; texts, ports and config are read before the call returns.
+        let handle = create(|out, error| unsafe {
+            match &self.place {
+                Place::Url(url) => {
+                    let (data, size) = (url.as_ptr().cast(), url.len());
+                    sys::conpool_endpoint_new(pool, data, size, config, out, error)
+                }
+                Place::Host(_, host, ports) => {
+                    let (data, size) = (host.as_ptr().cast(), host.len());
+                    let (ports, count) = (ports.as_ptr(), ports.len());
+                    sys::conpool_endpoint_new_host(
+                        pool, scheme, data, size, ports, count, config, out, error,
+                    )
+                }
+                Place::Addresses(_, list) => {
+                    let (data, size) = (list.as_ptr().cast(), list.len());
+                    sys::conpool_endpoint_new_addresses(
+                        pool, scheme, data, size, config, out, error,
+                    )
+                }
+            }
+        })?;
+        Ok(Endpoint { client: self.client, handle: Arc::new(handle) })
+    }
+}
+
+/// What connections are made to: the fast way to ask the same server many times.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub(crate) client: Client,
+    pub(crate) handle: Arc<Handle<sys::conpool_endpoint>>,
+}
+
+impl Endpoint {
+    /// A request for a target such as `/path?query`.
+    pub fn request(&self, method: &str, target: impl AsRef<str>) -> RequestBuilder {
+        RequestBuilder::new(&self.client, Some(self.clone()), method, target.as_ref())
+    }
+
+    /// A GET request that is built, to be sent as often as wanted.
+    ///
+    /// # Errors
+    ///
+    /// A target that is not valid; an endpoint that is not for requests.
+    pub fn get(&self, target: impl AsRef<str>) -> Result<Request, Error> {
+        self.request("GET", target).build()
+    }
+
+    /// Leases a connection: an idle one that is still good, else the next that is released or
+    /// dialed.
+    ///
+    /// # Errors
+    ///
+    /// What the dial failed with, and each of its attempts; a limit of the pool.
+    pub fn connect(&self) -> Result<Connection, Error> {
+        self.client.pool.check()?;
+        // SAFETY: the endpoint lives.
+        let event = wait_for(|op| unsafe {
+            sys::conpool_endpoint_acquire(self.handle.get(), NO_CONFIG, ptr::null_mut(), 0, op)
+        })?;
+        Connection::of_event(&self.client, event)
+    }
+
+    /// Leases a connection, as a future.
+    pub fn connect_async(&self) -> Call<Connection> {
+        let op = self.client.awaited().and_then(|engine| {
+            engine.start(&self.client.pool, None, |queue, token, op| {
+                // SAFETY: endpoint and queue live.
+                status(unsafe {
+                    sys::conpool_endpoint_acquire(self.handle.get(), NO_CONFIG, queue, token, op)
+                })
+            })
+        });
+        let client = self.client.clone();
+        Call::new(op, move |event| Connection::of_event(&client, event?))
+    }
+
+    /// Opens connections before they are needed, until `count` are open or a limit is reached, and
+    /// returns how many are.
+    ///
+    /// # Errors
+    ///
+    /// What a dial failed with, when none is open.
+    pub fn preconnect(&self, count: u32) -> Result<u64, Error> {
+        let (at, none) = (self.handle.get(), ptr::null_mut());
+        // SAFETY: the endpoint lives.
+        let event = wait_for(|op| unsafe {
+            sys::conpool_endpoint_preconnect(at, count, NO_CONFIG, none, 0, op)
+        })?;
+        Ok(event.value(0))
+    }
+
+    /// Opens connections before they are needed, as a future.
+    pub fn preconnect_async(&self, count: u32) -> Call<u64> {
+        let at = self.handle.get();
+        let op = self.client.awaited().and_then(|engine| {
+            engine.start(&self.client.pool, None, |queue, token, op| {
+                // SAFETY: endpoint and queue live.
+                status(unsafe {
+                    sys::conpool_endpoint_preconnect(at, count, NO_CONFIG, queue, token, op)
+                })
+            })
+        });
+        Call::new(op, |event| Ok(event?.value(0)))
+    }
+
+    /// Forces the circuit breaker: `open`, `closed`, or `auto` to let it decide again.
+    ///
+    /// # Errors
+    ///
+    /// Another state; a pool that was closed.
+    pub fn force_breaker(&self, state: &str) -> Result<(), Error> {
+        let state = c_text(state, sys::CONPOOL_E_INVALID)?;
+        // SAFETY: the endpoint lives, and the text ends in NUL.
+        status(unsafe {
+            sys::conpool_endpoint_force_breaker(self.handle.get(), state.as_ptr().cast())
+        })
+    }
+
+    /// What the pool knows of the endpoint and would do, in words.
+    ///
+    /// # Errors
+    ///
+    /// In a forked child, and when memory is short.
+    pub fn explain(&self) -> Result<String, Error> {
+        let pool = self.client.pool.handle.get();
+        // SAFETY: pool and endpoint live.
+        text_of(|out| unsafe { sys::conpool_pool_explain(pool, self.handle.get(), out) })
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Endpoint")
+    }
+}

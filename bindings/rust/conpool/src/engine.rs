@@ -1,0 +1,384 @@
+//! One completion queue and the futures that wait for its events.
+//!
+//! Each op has a slot in a table, named by a token that travels as the event's `user_data`. Whoever
+//! runs `turn` (the pump thread of a client, the owner of a `Queue`, a blocking exchange) moves
+//! events into slots and wakes their futures after every lock is released. A slot stays until the
+//! op's last event, also when its future is gone: it keeps what the op has borrowed.
+
+use crate::error::Error;
+use crate::raw::{create, Event, Handle, NO_EVENT};
+use crate::sys;
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+
+/// What an op has borrowed: it lives until the op's last event.
+pub(crate) type Keep = Option<Box<dyn Any + Send>>;
+
+const BATCH: usize = 64;
+
+/// Locks, whatever another thread's panic left behind: no lock of this crate is held over code
+/// that leaves its data half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A pool and what goes with it. Ops keep it alive; with its last owner the pool is freed.
+pub(crate) struct Pool {
+    pub(crate) handle: Handle<sys::conpool_pool>,
+    /// Queues that close before the pool is freed: the client's own, the resolver's.
+    pub(crate) closing: Mutex<Vec<Arc<Engine>>>,
+    process: u32,
+}
+
+impl Pool {
+    pub(crate) fn new(handle: Handle<sys::conpool_pool>) -> Self {
+        Pool { handle, closing: Mutex::new(Vec::new()), process: std::process::id() }
+    }
+
+    /// Refuses in a forked child, before any lock that another thread may have held at the fork.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.is_inherited() {
+            return Err(Error::of_status(sys::CONPOOL_E_FORKED));
+        }
+        Ok(())
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.is_inherited() {
+            return;
+        }
+        for engine in lock(&self.closing).drain(..) {
+            engine.close();
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    ended: bool,
+    abandoned: bool,
+    waker: Option<Waker>,
+    keep: Keep,
+}
+
+#[derive(Default)]
+struct Slot(Mutex<State>);
+
+#[derive(Default)]
+struct Table {
+    slots: HashMap<u64, Arc<Slot>>,
+    last: u64,
+}
+
+pub(crate) struct Engine {
+    // Freed before the table: what ops have borrowed outlives the queue.
+    queue: Handle<sys::conpool_queue>,
+    table: Mutex<Table>,
+    pumped: AtomicBool,
+}
+
+impl Engine {
+    pub(crate) fn new(pool: &Pool) -> Result<Arc<Self>, Error> {
+        // SAFETY: the pool lives.
+        let queue = create(|out, _| unsafe { sys::conpool_queue_new(pool.handle.get(), out) })?;
+        Ok(Arc::new(Engine { queue, table: Mutex::default(), pumped: AtomicBool::new(false) }))
+    }
+
+    pub(crate) fn queue(&self) -> *mut sys::conpool_queue {
+        self.queue.get()
+    }
+
+    /// Starts an op: `call` gets the queue, the token and where the op's id goes.
+    pub(crate) fn start(
+        &self,
+        pool: &Arc<Pool>,
+        keep: Keep,
+        call: impl FnOnce(*mut sys::conpool_queue, u64, *mut u64) -> Result<(), Error>,
+    ) -> Result<Op, Error> {
+        pool.check()?;
+        let slot = Arc::new(Slot(Mutex::new(State { keep, ..State::default() })));
+        let token = {
+            let mut table = lock(&self.table);
+            table.last += 1;
+            let token = table.last;
+            table.slots.insert(token, Arc::clone(&slot));
+            token
+        };
+        let mut id = 0;
+        if let Err(error) = call(self.queue.get(), token, &mut id) {
+            lock(&self.table).slots.remove(&token);
+            return Err(error);
+        }
+        Ok(Op { pool: Arc::clone(pool), slot, id, ended: false })
+    }
+
+    /// Starts the thread that takes this queue's events, once.
+    pub(crate) fn pump(self: &Arc<Self>) -> Result<(), Error> {
+        if self.pumped.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let engine = Arc::clone(self);
+        let pump = move || while engine.turn(sys::CONPOOL_FOREVER).is_ok() {};
+        match thread::Builder::new().name("conpool-pump".to_owned()).spawn(pump) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.pumped.store(false, Ordering::Release);
+                let words = format!("the thread that takes events does not start: {error}");
+                Err(Error::worded(sys::CONPOOL_E_SYSTEM, words).with_source(error))
+            }
+        }
+    }
+
+    /// Takes the events that are there, waiting for the first, and wakes who waits for them.
+    pub(crate) fn turn(&self, timeout_ns: i64) -> Result<usize, Error> {
+        let mut batch = [NO_EVENT; BATCH];
+        // SAFETY: the batch has room for BATCH events, and the queue lives.
+        let count = unsafe {
+            let (events, capacity) = (batch.as_mut_ptr(), BATCH as u32);
+            sys::conpool_queue_next(self.queue.get(), events, capacity, timeout_ns)
+        };
+        let count = usize::try_from(count).map_err(|_| Error::of_status(count))?;
+        // SAFETY: the library filled them in, and each is taken once.
+        let events = batch[..count].iter().map(|raw| unsafe { Event::new(*raw) });
+        let wakers: Vec<Waker> = events.filter_map(|event| self.deliver(event)).collect();
+        for waker in wakers {
+            // A panic of one program's waker must not end the thread that all others wait for.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+        Ok(count)
+    }
+
+    fn deliver(&self, event: Event) -> Option<Waker> {
+        let slot = {
+            let mut table = lock(&self.table);
+            if event.is_final() {
+                table.slots.remove(&event.token())
+            } else {
+                table.slots.get(&event.token()).cloned()
+            }
+        }?;
+        let mut state = lock(&slot.0);
+        // What the program made is dropped outside the lock.
+        let kept = if event.is_final() { state.keep.take() } else { None };
+        state.ended |= event.is_final();
+        let unwanted = if state.abandoned {
+            Some(event)
+        } else {
+            state.events.push_back(event);
+            None
+        };
+        let waker = state.waker.take();
+        drop(state);
+        drop(unwanted);
+        drop(kept);
+        waker
+    }
+
+    /// Closes the queue; what still waits for its events ends with `E_CLOSED`.
+    pub(crate) fn close(&self) {
+        // SAFETY: the queue lives; "any thread, also twice".
+        unsafe { sys::conpool_queue_close(self.queue.get()) };
+        let slots: Vec<_> = lock(&self.table).slots.drain().map(|(_, slot)| slot).collect();
+        for slot in slots {
+            let (kept, waker) = {
+                let mut state = lock(&slot.0);
+                state.ended = true;
+                (state.keep.take(), state.waker.take())
+            };
+            drop(kept);
+            if let Some(waker) = waker {
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+    }
+
+    /// Polls a future and takes events on this thread until it is ready.
+    pub(crate) fn run<T>(
+        self: &Arc<Self>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Error> {
+        let flag = Arc::new(Flag {
+            woken: AtomicBool::new(true),
+            thread: thread::current(),
+            engine: Some(Arc::clone(self)),
+        });
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if flag.woken.swap(false, Ordering::AcqRel) {
+                if let Poll::Ready(value) = poll(&mut context) {
+                    return Ok(value);
+                }
+            }
+            let ready = flag.woken.load(Ordering::Acquire);
+            self.turn(if ready { 0 } else { sys::CONPOOL_FOREVER })?;
+        }
+    }
+}
+
+/// An op whose events come to a slot. Dropping it cancels the op.
+pub(crate) struct Op {
+    pool: Arc<Pool>,
+    slot: Arc<Slot>,
+    id: sys::conpool_op,
+    ended: bool,
+}
+
+impl Op {
+    pub(crate) fn id(&self) -> sys::conpool_op {
+        self.id
+    }
+
+    /// The op's next event, of whatever kind and status. After the last one: `E_STALE`.
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        self.pool.check()?;
+        if self.ended {
+            return Poll::Ready(Err(Error::of_status(sys::CONPOOL_E_STALE)));
+        }
+        let mut state = lock(&self.slot.0);
+        if let Some(event) = state.events.pop_front() {
+            self.ended = event.is_final();
+            return Poll::Ready(Ok(event));
+        }
+        if state.ended {
+            self.ended = true;
+            let error = Error::of_status(sys::CONPOOL_E_CLOSED);
+            return Poll::Ready(Err(error.with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED)));
+        }
+        let before = state.waker.replace(context.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// The op's last event, with what it failed with.
+    pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        loop {
+            match self.poll_event(context)? {
+                Poll::Ready(event) if event.is_final() => return Poll::Ready(event.ok()),
+                Poll::Ready(_) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Drop for Op {
+    fn drop(&mut self) {
+        if self.ended || self.pool.is_inherited() {
+            return;
+        }
+        let (unwanted, waker, running) = {
+            let mut state = lock(&self.slot.0);
+            state.abandoned = true;
+            (std::mem::take(&mut state.events), state.waker.take(), !state.ended)
+        };
+        drop(unwanted);
+        drop(waker);
+        if running {
+            // SAFETY: any id is allowed.
+            unsafe { sys::conpool_op_cancel(self.id) };
+        }
+    }
+}
+
+/// A call that was started and will end with a `T`.
+///
+/// The call runs from the moment it was made, whether it is polled or not, and any executor may
+/// poll it.
+///
+/// # Cancellation
+///
+/// Dropping it cancels the call. Nothing is left behind, and no other call is disturbed; over
+/// HTTP/1.1 it costs the connection.
+#[must_use = "dropping a call cancels it"]
+pub struct Call<T> {
+    op: Result<Op, Option<Error>>,
+    finish: Finish<T>,
+}
+
+type Finish<T> = Box<dyn FnMut(Result<Event, Error>) -> Result<T, Error> + Send>;
+
+impl<T> Call<T> {
+    pub(crate) fn new(
+        op: Result<Op, Error>,
+        finish: impl FnMut(Result<Event, Error>) -> Result<T, Error> + Send + 'static,
+    ) -> Self {
+        Call { op: op.map_err(Some), finish: Box::new(finish) }
+    }
+}
+
+impl<T> Future for Call<T> {
+    type Output = Result<T, Error>;
+
+    /// # Panics
+    ///
+    /// When it is polled again after it failed to start.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match &mut this.op {
+            Ok(op) => op.poll_end(context).map(&mut this.finish),
+            Err(error) => Poll::Ready(Err(error.take().expect("polled after it ended"))),
+        }
+    }
+}
+
+/// Wakes a thread that polls a future itself: from its sleep, or from its queue.
+struct Flag {
+    woken: AtomicBool,
+    thread: thread::Thread,
+    engine: Option<Arc<Engine>>,
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        if thread::current().id() == self.thread.id() {
+            return;
+        }
+        match &self.engine {
+            // SAFETY: the queue lives; "any thread".
+            Some(engine) => unsafe { sys::conpool_queue_wake(engine.queue()) },
+            None => self.thread.unpark(),
+        }
+    }
+}
+
+/// Waits for a future on this thread, for programs without an executor.
+///
+/// ```no_run
+/// # fn main() -> Result<(), conpool::Error> {
+/// let client = conpool::Client::new()?;
+/// let response = conpool::block_on(client.get("https://example.org/").send_async())?;
+/// # Ok(()) }
+/// ```
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    let flag =
+        Arc::new(Flag { woken: AtomicBool::new(true), thread: thread::current(), engine: None });
+    let waker = Waker::from(Arc::clone(&flag));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if flag.woken.swap(false, Ordering::AcqRel) {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                return value;
+            }
+        } else {
+            thread::park();
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Responses that are taken in parts, while the request's body may still be under way.
+
+use crate::body::{BodyWriter, Upload};
+use crate::client::Client;
+use crate::engine::Op;
+use crate::error::Error;
+use crate::raw::Event;
+use crate::response::{Chunk, Response};
+use crate::sys;
+use std::future::Future;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A request under way, whose response is taken in parts by futures.
+///
+/// The parts come in this order: interim responses, the head, chunks of the body, trailers. Whoever
+/// asks for a later part gets past the earlier ones, which are kept but for the chunks.
+///
+/// A chunk that is not dropped holds the server back. `total.timeout` (60 s unless set) bounds all
+/// of it, the program's reading included.
+///
+/// # Cancellation
+///
+/// Dropping the exchange cancels the request. Dropping one of its futures loses nothing.
+pub struct AsyncExchange {
+    op: Op,
+    writer: Option<BodyWriter>,
+    upload: Upload,
+    interim: Vec<Response>,
+    head: Option<Response>,
+    trailers: Option<Response>,
+    end: Option<Response>,
+    chunk: Option<Chunk>,
+    ended: bool,
+}
+
+impl AsyncExchange {
+    pub(crate) fn new(
+        client: &Client,
+        op: Op,
+        upload: Upload,
+        pieces: Option<Option<u64>>,
+    ) -> Self {
+        let writer = pieces.map(|left| BodyWriter {
+            op: op.id(),
+            pool: client.pool.clone(),
+            engine: client.engine.clone(),
+            left,
+            finished: left == Some(0),
+        });
+        AsyncExchange {
+            op,
+            writer,
+            upload,
+            interim: Vec::new(),
+            head: None,
+            trailers: None,
+            end: None,
+            chunk: None,
+            ended: false,
+        }
+    }
+
+    /// The writer of a body in pieces, once.
+    pub fn body_writer(&mut self) -> Option<BodyWriter> {
+        self.writer.take()
+    }
+
+    /// Takes one event in.
+    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let event = match self.op.poll_event(context) {
+            Poll::Ready(event) => event,
+            Poll::Pending => return Poll::Pending,
+        };
+        let taken = event.and_then(|event| {
+            self.ended |= event.is_final();
+            self.accept(event.ok()?)
+        });
+        Poll::Ready(taken.map_err(|error| {
+            self.ended = true;
+            self.upload.explain(error)
+        }))
+    }
+
+    fn accept(&mut self, mut event: Event) -> Result<(), Error> {
+        let kind = event.kind();
+        match kind {
+            sys::CONPOOL_EVENT_CHUNK => {
+                // SAFETY: a CHUNK event carries a conpool_chunk.
+                self.chunk = unsafe { event.object(kind) }.map(Chunk::new);
+            }
+            sys::CONPOOL_EVENT_HEAD
+            | sys::CONPOOL_EVENT_INTERIM
+            | sys::CONPOOL_EVENT_TRAILERS
+            | sys::CONPOOL_EVENT_RESPONSE => {
+                // SAFETY: events of these kinds carry a conpool_response.
+                let response = unsafe { event.object(kind) }.map(Response::new);
+                match kind {
+                    sys::CONPOOL_EVENT_HEAD => self.head = response,
+                    sys::CONPOOL_EVENT_INTERIM => self.interim.extend(response),
+                    sys::CONPOOL_EVENT_TRAILERS => self.trailers = response,
+                    _ => self.end = response,
+                }
+            }
+            // Of a newer library: dropped, which disposes it.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.head.is_none() {
+            if self.ended {
+                return Poll::Ready(Err(Error::of_status(sys::CONPOOL_E_STALE)));
+            }
+            match self.poll_step(context)? {
+                Poll::Ready(()) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Polls for the next chunk of the body; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// What the request failed with, once.
+    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
+        loop {
+            if let Some(chunk) = self.chunk.take() {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match self.poll_step(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Waits for the response's head.
+    ///
+    /// # Errors
+    ///
+    /// What the request failed with.
+    pub async fn head(&mut self) -> Result<&Response, Error> {
+        PollWith(|context: &mut Context<'_>| self.poll_head(context)).await?;
+        self.head.as_ref().ok_or_else(|| Error::of_status(sys::CONPOOL_E_STALE))
+    }
+
+    /// Waits for the next chunk of the body; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// What the request failed with, once.
+    pub async fn next(&mut self) -> Option<Result<Chunk, Error>> {
+        PollWith(|context: &mut Context<'_>| self.poll_chunk(context)).await
+    }
+
+    /// The interim (1xx) responses that came so far.
+    pub fn interim(&self) -> &[Response] {
+        &self.interim
+    }
+
+    /// The response with its trailers, once they came.
+    pub fn trailers(&self) -> Option<&Response> {
+        self.trailers.as_ref()
+    }
+
+    /// The response as it was at the end of the exchange: it has the final facts.
+    pub fn end(&self) -> Option<&Response> {
+        self.end.as_ref()
+    }
+}
+
+/// A future of a poll function. (`std::future::poll_fn` came after the oldest Rust supported.)
+struct PollWith<F>(F);
+
+impl<T, F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin> Future for PollWith<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        (self.0)(context)
+    }
+}
+
+/// A request under way, whose response is taken in parts by the calling thread.
+///
+/// It iterates over the chunks of the body, and reads as one stream of bytes. See [`AsyncExchange`]
+/// for the order of the parts.
+///
+/// # Cancellation
+///
+/// Dropping it cancels the request.
+pub struct Exchange {
+    inner: AsyncExchange,
+    engine: std::sync::Arc<crate::engine::Engine>,
+    rest: Option<Chunk>,
+}
+
+impl Exchange {
+    pub(crate) fn new(inner: AsyncExchange, engine: std::sync::Arc<crate::engine::Engine>) -> Self {
+        Exchange { inner, engine, rest: None }
+    }
+
+    /// The writer of a body in pieces, once. Chunks of the response wait while it writes.
+    pub fn body_writer(&mut self) -> Option<BodyWriter> {
+        self.inner.body_writer()
+    }
+
+    /// Waits for the response's head.
+    ///
+    /// # Errors
+    ///
+    /// What the request failed with.
+    pub fn head(&mut self) -> Result<&Response, Error> {
+        let inner = &mut self.inner;
+        self.engine.run(|context| inner.poll_head(context))??;
+        self.inner.head.as_ref().ok_or_else(|| Error::of_status(sys::CONPOOL_E_STALE))
+    }
+
+    /// The interim (1xx) responses that came so far.
+    pub fn interim(&self) -> &[Response] {
+        self.inner.interim()
+    }
+
+    /// The response with its trailers, once they came.
+    pub fn trailers(&self) -> Option<&Response> {
+        self.inner.trailers()
+    }
+
+    /// The response as it was at the end of the exchange: it has the final facts.
+    pub fn end(&self) -> Option<&Response> {
+        self.inner.end()
+    }
+}
+
+impl Iterator for Exchange {
+    type Item = Result<Chunk, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(rest) = self.rest.take() {
+            return Some(Ok(rest));
+        }
+        let inner = &mut self.inner;
+        match self.engine.run(|context| inner.poll_chunk(context)) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                self.inner.ended = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl Read for Exchange {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        match self.next() {
+            None => Ok(0),
+            Some(chunk) => {
+                let mut chunk = chunk?;
+                let count = chunk.take_into(buffer);
+                if !chunk.is_empty() {
+                    self.rest = Some(chunk);
+                }
+                Ok(count)
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Facts that the library tells as one JSON object.
+
+use std::fmt;
+
+/// What the library tells of a response, a connection or an event: one JSON object.
+///
+/// `Display` gives the JSON text for a parser of the program's own; the other methods read single
+/// members of the outermost object, which is enough for most.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Facts(String);
+
+impl Facts {
+    pub(crate) fn new(json: String) -> Self {
+        Facts(json)
+    }
+
+    /// The whole JSON text.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// A member's value as JSON text, whatever its type.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let text = self.0.as_str();
+        let mut at = 1;
+        while at < text.len() {
+            at += text[at..].find('"')?;
+            let key = value_end(text, at)?;
+            let value = key + text[key..].find(':')? + 1;
+            let end = value_end(text, value)?;
+            if &text[at + 1..key - 1] == name {
+                return Some(text[value..end].trim());
+            }
+            at = end;
+        }
+        None
+    }
+
+    /// A member that is a string.
+    pub fn text(&self, name: &str) -> Option<String> {
+        unquoted(self.get(name)?)
+    }
+
+    /// A member that is a whole number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// A member that is true or false.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.get(name)?.parse().ok()
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the value that begins at `start` ends.
+fn value_end(text: &str, start: usize) -> Option<usize> {
+    let (mut depth, mut quoted, mut escaped) = (0, false, false);
+    for (index, byte) in text.bytes().enumerate().skip(start) {
+        if quoted {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => {
+                    quoted = false;
+                    if depth == 0 {
+                        return Some(index + 1);
+                    }
+                }
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => quoted = true,
+            b'{' | b'[' => depth += 1,
+            b',' | b'}' | b']' if depth == 0 => return Some(index),
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(index + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn unquoted(json: &str) -> Option<String> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            text.push(character);
+            continue;
+        }
+        match characters.next()? {
+            'n' => text.push('\n'),
+            'r' => text.push('\r'),
+            't' => text.push('\t'),
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
+            'u' => {
+                let digits: String = characters.by_ref().take(4).collect();
+                let code = u32::from_str_radix(&digits, 16).ok()?;
+                text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            other => text.push(other),
+        }
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Facts;
+
+    #[test]
+    fn members_of_every_type() {
+        let facts = Facts::new(
+            r#"{"a":"x\"\\,}\u0041\n","b":-12,"c":true,"d":{"a":[1,"}"],"b":7},"e":[1,2] ,"f":""}"#
+                .to_owned(),
+        );
+        assert_eq!(facts.text("a").unwrap(), "x\"\\,}A\n");
+        assert_eq!(facts.number("b"), Some(-12));
+        assert_eq!(facts.flag("c"), Some(true));
+        assert_eq!(facts.get("d"), Some(r#"{"a":[1,"}"],"b":7}"#));
+        assert_eq!(facts.get("e"), Some("[1,2]"));
+        assert_eq!(facts.text("f").unwrap(), "");
+        assert_eq!(facts.get("g"), None);
+        assert_eq!(facts.number("a"), None);
+        assert_eq!(facts.text("b"), None);
+    }
+
+    #[test]
+    fn broken_texts_have_no_members() {
+        for json in ["", "{", "{}", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"", "null", "{\"a\":[1"] {
+            assert_eq!(Facts::new(json.to_owned()).get("a"), None, "{json}");
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Leases: connections for every protocol that the program speaks itself.
+
+use crate::client::{status, Client};
+use crate::engine::{block_on, lock, Call, Op};
+use crate::error::Error;
+use crate::facts::Facts;
+use crate::raw::{borrowed, text_of, wait, Event, Handle};
+use crate::response::Chunk;
+use crate::sys;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::os::unix::io::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::ptr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// One lease of one connection, plain or TLS. Its bytes are the program's alone.
+///
+/// [`release`](Self::release) gives the connection back, for the next one who asks. A lease that is
+/// merely dropped, by an early return or a panic, closes its connection: nobody else gets one in
+/// the middle of a conversation.
+///
+/// Reading and writing may happen at once from two threads, through `&Connection`.
+pub struct Connection {
+    handle: Handle<sys::conpool_connection>,
+    client: Client,
+    input: Mutex<Input>,
+    limit: Mutex<Option<Duration>>,
+    reused: bool,
+}
+
+/// What was received and not yet read, and the read under way.
+#[derive(Default)]
+struct Input {
+    rest: Option<Chunk>,
+    op: Option<Op>,
+    ended: bool,
+}
+
+impl Connection {
+    pub(crate) fn of_event(client: &Client, mut event: Event) -> Result<Self, Error> {
+        // SAFETY: a CONNECTION event that did not fail carries a conpool_connection.
+        let handle = unsafe { event.object(sys::CONPOOL_EVENT_CONNECTION) }
+            .ok_or_else(|| Error::of_status(sys::CONPOOL_E_INTERNAL))?;
+        Ok(Connection {
+            handle,
+            client: client.clone(),
+            input: Mutex::default(),
+            limit: Mutex::new(None),
+            reused: event.value(0) == 1,
+        })
+    }
+
+    /// Whether the connection was used before.
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// The address that won: `192.0.2.1:443`, `[2001:db8::1]:443`, `unix:/path`.
+    pub fn address(&self) -> String {
+        // SAFETY: the text is borrowed from the connection, which lives, and copied.
+        unsafe { borrowed(sys::conpool_connection_address(self.handle.get())) }
+    }
+
+    /// How the connection came to be: addresses, age, uses, phases and attempts of the dial, TLS.
+    ///
+    /// # Errors
+    ///
+    /// In a forked child, and when memory is short.
+    pub fn facts(&self) -> Result<Facts, Error> {
+        // SAFETY: the connection lives.
+        text_of(|out| unsafe { sys::conpool_connection_describe(self.handle.get(), out) })
+            .map(Facts::new)
+    }
+
+    /// Limits how long each blocking read and write may take. A read that is too late loses
+    /// nothing; a write that is too late breaks the connection.
+    pub fn set_timeout(&self, limit: Option<Duration>) {
+        *lock(&self.limit) = limit;
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        *lock(&self.limit)
+    }
+
+    /// Polls for the bytes that come next; `None` at the end of the stream.
+    ///
+    /// A read that was begun goes on when nobody polls it: no byte is lost.
+    ///
+    /// # Errors
+    ///
+    /// What the connection failed with.
+    pub fn poll_chunk(&self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+        self.client.pool.check()?;
+        let mut input = lock(&self.input);
+        if let Some(rest) = input.rest.take() {
+            return Poll::Ready(Ok(Some(rest)));
+        }
+        if input.ended {
+            return Poll::Ready(Ok(None));
+        }
+        if input.op.is_none() {
+            let engine = self.client.awaited()?;
+            let op = engine.start(&self.client.pool, None, |queue, token, op| {
+                // SAFETY: connection and queue live.
+                status(unsafe {
+                    sys::conpool_connection_read(self.handle.get(), 0, queue, token, op)
+                })
+            })?;
+            input.op = Some(op);
+        }
+        let event = match input.op.as_mut().map(|op| op.poll_end(context)) {
+            Some(Poll::Ready(event)) => event,
+            _ => return Poll::Pending,
+        };
+        input.op = None;
+        let chunk = chunk_of(event?);
+        input.ended = chunk.is_none();
+        Poll::Ready(Ok(chunk))
+    }
+
+    /// Reads what comes next, as a future; `None` at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// What the connection failed with.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future loses nothing: the next read gets the bytes.
+    pub async fn read_async(&self) -> Result<Option<Chunk>, Error> {
+        ReadChunk(self).await
+    }
+
+    /// Puts bytes back that were received and not used: the next read gets them.
+    ///
+    /// # Panics
+    ///
+    /// When a chunk is there already, because two readers take turns in a wrong order.
+    pub fn unread(&self, chunk: Chunk) {
+        let mut input = lock(&self.input);
+        assert!(input.rest.is_none(), "bytes were put back twice");
+        input.rest = Some(chunk).filter(|chunk| !chunk.is_empty());
+    }
+
+    /// Writes bytes that their owner keeps, as a future; ready when the operating system has
+    /// accepted all of them.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future breaks the connection when part of it was written.
+    pub fn write_async(&self, data: impl AsRef<[u8]> + Send + Sync + 'static) -> Call<usize> {
+        let data = Arc::new(data);
+        let bytes = (*data).as_ref();
+        let (start, size) = (bytes.as_ptr().cast(), bytes.len());
+        let connection = self.handle.get();
+        let op = self.client.awaited().and_then(|engine| {
+            engine.start(&self.client.pool, Some(Box::new(data)), |queue, token, op| {
+                // SAFETY: connection and queue live; the op's slot keeps the bytes.
+                status(unsafe {
+                    sys::conpool_connection_write(connection, start, size, queue, token, op)
+                })
+            })
+        });
+        Call::new(op, |event| Ok(event?.value(0) as usize))
+    }
+
+    /// Ends our direction, after all writes before. Such a connection is not pooled again.
+    ///
+    /// # Errors
+    ///
+    /// What the connection failed with.
+    pub fn shutdown_write(&self) -> Result<(), Error> {
+        self.run(|op| {
+            let none = ptr::null_mut();
+            // SAFETY: the connection lives.
+            unsafe { sys::conpool_connection_shutdown_write(self.handle.get(), none, 0, op) }
+        })
+        .map(drop)
+    }
+
+    /// Ends our direction, as a future.
+    pub fn shutdown_write_async(&self) -> Call<()> {
+        let op = self.client.awaited().and_then(|engine| {
+            engine.start(&self.client.pool, None, |queue, token, op| {
+                let connection = self.handle.get();
+                // SAFETY: connection and queue live.
+                status(unsafe {
+                    sys::conpool_connection_shutdown_write(connection, queue, token, op)
+                })
+            })
+        });
+        Call::new(op, |event| event.map(drop))
+    }
+
+    /// Gives the connection back to the pool.
+    ///
+    /// Nothing may be under way. With a read that has not ended, or bytes that were received and
+    /// not read, the connection closes as if it had been dropped.
+    pub fn release(self) {
+        if self.client.pool.check().is_err() {
+            return;
+        }
+        let Connection { handle, input, .. } = self;
+        let input = std::mem::take(&mut *lock(&input));
+        if input.rest.is_none() && input.op.is_none() {
+            // SAFETY: the handle is given up.
+            unsafe { sys::conpool_connection_release(handle.into_raw(), sys::CONPOOL_REUSABLE) }
+        }
+    }
+
+    /// Lends the connection's descriptor, for code that wants to read and write itself. Not for
+    /// TLS.
+    ///
+    /// # Errors
+    ///
+    /// While a read or write runs, and for TLS connections.
+    pub fn lend(self, blocking: bool) -> Result<Lent, Error> {
+        self.client.pool.check()?;
+        let (mut fd, mut read) = (-1, ptr::null_mut());
+        // SAFETY: the connection lives; a descriptor and a chunk come out.
+        status(unsafe {
+            let connection = self.handle.get();
+            sys::conpool_connection_lend(connection, blocking.into(), &mut fd, &mut read)
+        })?;
+        // SAFETY: "a close-on-exec duplicate that is the caller's to close".
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let mut received = lock(&self.input).rest.take().map_or(Vec::new(), |rest| rest.to_vec());
+        // SAFETY: the chunk is NULL or ours.
+        if let Some(chunk) = unsafe { Handle::new(read) }.map(Chunk::new) {
+            received.extend_from_slice(&chunk);
+        }
+        Ok(Lent { fd, received, connection: self })
+    }
+
+    /// Starts an op without a queue and waits for it, as long as the limit allows.
+    fn run(&self, start: impl FnOnce(*mut u64) -> i32) -> Result<Event, Error> {
+        self.client.pool.check()?;
+        let mut op = 0;
+        status(start(&mut op))?;
+        wait(op, self.limit())
+    }
+
+    fn read_some(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.client.pool.check()?;
+        let mut input = lock(&self.input);
+        let begun = input.op.is_some();
+        if begun {
+            drop(input);
+            let chunk = block_on(ReadChunk(self))?;
+            input = lock(&self.input);
+            input.rest = chunk;
+        }
+        if input.ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        if input.rest.is_none() {
+            let event = self.run(|op| {
+                let (connection, none) = (self.handle.get(), ptr::null_mut());
+                // SAFETY: the connection lives.
+                unsafe { sys::conpool_connection_read(connection, buffer.len(), none, 0, op) }
+            })?;
+            input.rest = chunk_of(event);
+            input.ended = input.rest.is_none();
+        }
+        let count = input.rest.as_mut().map_or(0, |rest| rest.take_into(buffer));
+        if input.rest.as_ref().map_or(false, |rest| rest.is_empty()) {
+            input.rest = None;
+        }
+        Ok(count)
+    }
+}
+
+fn chunk_of(mut event: Event) -> Option<Chunk> {
+    // SAFETY: a READ event that did not fail carries a conpool_chunk, or nothing at the end.
+    unsafe { event.object(sys::CONPOOL_EVENT_READ) }.map(Chunk::new)
+}
+
+struct ReadChunk<'a>(&'a Connection);
+
+impl Future for ReadChunk<'_> {
+    type Output = Result<Option<Chunk>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_chunk(context)
+    }
+}
+
+impl Read for &Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_some(buffer)?)
+    }
+}
+
+impl Write for &Connection {
+    /// Writes all of it, and waits until the operating system has accepted it.
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let event = self.run(|op| {
+            let (start, size, none) = (data.as_ptr().cast(), data.len(), ptr::null_mut());
+            // SAFETY: the connection lives; the bytes outlive the op, which has ended when `run`
+            // returns.
+            unsafe { sys::conpool_connection_write(self.handle.get(), start, size, none, 0, op) }
+        })?;
+        Ok(event.value(0) as usize)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        (&*self).write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.address())
+    }
+}
+
+/// A connection whose descriptor is lent to the program. Dropping it closes the connection.
+pub struct Lent {
+    fd: OwnedFd,
+    received: Vec<u8>,
+    connection: Connection,
+}
+
+impl Lent {
+    /// What was received before: it belongs before anything the descriptor gives.
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// The lease itself, for its facts.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Gives the connection back to the pool, which takes it only when nothing is left to read.
+    pub fn release(self) {
+        drop(self.fd);
+        self.connection.release();
+    }
+}
+
+impl AsFd for Lent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Lent {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lent({}, {:?})", self.as_raw_fd(), self.connection)
+    }
+}

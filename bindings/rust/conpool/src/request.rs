@@ -1,0 +1,424 @@
+//! Requests: built, then sent as often as wanted, blocking or as futures.
+
+use crate::body::{Body, Form, Shared, Upload};
+use crate::client::{Client, Endpoint};
+use crate::engine::{lock, Call, Engine, Keep, Op};
+use crate::error::Error;
+use crate::exchange::{AsyncExchange, Exchange};
+use crate::options::{Config, OptionValue, Options};
+use crate::raw::{c_text, checked, create, wait, Event, Handle};
+use crate::response::Response;
+use crate::sys;
+use std::fmt;
+use std::io::Read;
+use std::os::unix::io::AsRawFd;
+use std::ptr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+type Field = (Vec<u8>, Vec<u8>);
+
+/// A request that is being built.
+#[must_use]
+pub struct RequestBuilder {
+    client: Client,
+    endpoint: Option<Endpoint>,
+    method: String,
+    target: String,
+    options: Options,
+    headers: Vec<Field>,
+    trailers: Vec<Field>,
+    body: Body,
+    idempotent: Option<bool>,
+}
+
+impl RequestBuilder {
+    pub(crate) fn new(
+        client: &Client,
+        endpoint: Option<Endpoint>,
+        method: &str,
+        target: &str,
+    ) -> Self {
+        RequestBuilder {
+            client: client.clone(),
+            endpoint,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            options: Options::default(),
+            headers: Vec::new(),
+            trailers: Vec::new(),
+            body: Body::empty(),
+            idempotent: None,
+        }
+    }
+
+    /// Adds a header line; lines of one name keep their order. The library adds `Host`,
+    /// `Content-Length` or `Transfer-Encoding`, and what the connection needs.
+    pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Adds a trailer line, sent after the body.
+    pub fn trailer(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.trailers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Declares whether the request may be sent again, whatever its method, because sending it
+    /// twice has the effect of once.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = Some(idempotent);
+        self
+    }
+
+    /// Sets an option by its name, over the client's: of scope request, and for a request by URL
+    /// also of scope endpoint.
+    pub fn option(mut self, name: &str, value: impl OptionValue) -> Self {
+        self.options.set(name, value);
+        self
+    }
+
+    /// The time for all of it, from the call to the last byte: the option `total.timeout`.
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.option("total.timeout", limit)
+    }
+
+    /// Checks everything, and makes a request that can be sent many times.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with method, URL, options, headers or body.
+    pub fn build(self) -> Result<Request, Error> {
+        self.client.pool.check()?;
+        let config = self.options.config()?;
+        let method = c_text(&self.method, sys::CONPOOL_E_BAD_METHOD)?;
+        let (method, pool) = (method.as_ptr().cast(), self.client.pool.handle.get());
+        let (target, size) = (self.target.as_ptr().cast(), self.target.len());
+        // SAFETY: pool, endpoint and config live; texts are copied before the calls return.
+        let handle = create(|out, error| unsafe {
+            match &self.endpoint {
+                None => {
+                    sys::conpool_request_new(pool, method, target, size, config.get(), out, error)
+                }
+                Some(endpoint) => sys::conpool_request_new_at(
+                    endpoint.handle.get(),
+                    method,
+                    target,
+                    size,
+                    out,
+                    error,
+                ),
+            }
+        })?;
+        let request = handle.get();
+        set_fields(request, &self.headers, sys::conpool_request_header)?;
+        set_fields(request, &self.trailers, sys::conpool_request_trailer)?;
+        if let Some(idempotent) = self.idempotent {
+            // SAFETY: the request lives, and is this thread's alone until it is built.
+            checked(|_| unsafe { sys::conpool_request_idempotent(request, idempotent.into()) })?;
+        }
+        let config = self.endpoint.is_some().then(|| Mutex::new(config));
+        let body = Source::set(request, self.body)?;
+        Ok(Request(Arc::new(Prepared { handle, config, body, client: self.client })))
+    }
+
+    /// Sends the request and waits for its whole response.
+    ///
+    /// A status such as 404 is a response like any other, not an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build); what the request failed with, and what became of it.
+    pub fn send(self) -> Result<Response, Error> {
+        self.build()?.send()
+    }
+
+    /// Sends the request; the future is ready with the whole response.
+    pub fn send_async(self) -> Call<Response> {
+        match self.build() {
+            Ok(request) => request.send_async(),
+            Err(error) => Call::new(Err(error), |_| unreachable!("it did not start")),
+        }
+    }
+
+    /// Sends the request, and takes its response in parts.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and when too many ops run. What comes later, the exchange tells.
+    pub fn stream(self) -> Result<Exchange, Error> {
+        self.build()?.stream()
+    }
+
+    /// Sends the request, and takes its response in parts, as futures.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream`](Self::stream).
+    pub fn stream_async(self) -> Result<AsyncExchange, Error> {
+        self.build()?.stream_async()
+    }
+}
+
+type SetField = unsafe extern "C" fn(
+    *mut sys::conpool_request,
+    *const sys::c_char,
+    usize,
+    *const sys::c_char,
+    usize,
+    *mut *mut sys::conpool_error,
+) -> sys::conpool_status;
+
+fn set_fields(
+    request: *mut sys::conpool_request,
+    fields: &[Field],
+    set: SetField,
+) -> Result<(), Error> {
+    fields.iter().try_for_each(|(name, value)| {
+        let (name, name_size) = (name.as_ptr().cast(), name.len());
+        let (value, value_size) = (value.as_ptr().cast(), value.len());
+        // SAFETY: the request lives, and is this thread's alone; texts are copied.
+        checked(|error| unsafe { set(request, name, name_size, value, value_size, error) })
+    })
+}
+
+/// What a built request keeps of its body.
+enum Source {
+    Nothing,
+    Memory(Shared),
+    Reader(Mutex<Option<Box<dyn Read + Send>>>),
+    Pieces(Option<u64>),
+}
+
+impl Source {
+    fn set(request: *mut sys::conpool_request, body: Body) -> Result<Self, Error> {
+        let in_pieces = |size: Option<u64>| {
+            let size = size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
+            // SAFETY: the request lives, and is this thread's alone.
+            checked(|_| unsafe { sys::conpool_request_body_stream(request, size) })
+        };
+        match body.0 {
+            Form::Empty => Ok(Source::Nothing),
+            Form::Memory(shared) => {
+                let bytes = (*shared).as_ref();
+                let (data, size) = (bytes.as_ptr().cast(), bytes.len());
+                // SAFETY: the request keeps the bytes, and so does each op that borrows them.
+                checked(|_| unsafe { sys::conpool_request_body(request, data, size) })?;
+                Ok(Source::Memory(shared))
+            }
+            Form::File { file, offset, size } => {
+                // SAFETY: the descriptor is open, and duplicated before the call returns.
+                checked(|_| unsafe {
+                    sys::conpool_request_body_fd(request, file.as_raw_fd(), offset, size)
+                })?;
+                Ok(Source::Nothing)
+            }
+            Form::Reader { reader, size } => {
+                in_pieces(size)?;
+                Ok(Source::Reader(Mutex::new(Some(reader))))
+            }
+            Form::Pieces { size } => {
+                in_pieces(size)?;
+                Ok(Source::Pieces(size))
+            }
+        }
+    }
+}
+
+/// A request that was built. It can be sent many times, also at once and from many threads; only
+/// a body from a reader can be sent once, and one in pieces once at a time.
+#[derive(Clone)]
+pub struct Request(Arc<Prepared>);
+
+struct Prepared {
+    // Freed before the body that it points to.
+    handle: Handle<sys::conpool_request>,
+    config: Option<Mutex<Config>>,
+    body: Source,
+    client: Client,
+}
+
+impl Request {
+    fn with_config<T>(&self, call: impl FnOnce(*const sys::conpool_config) -> T) -> T {
+        match &self.0.config {
+            None => call(ptr::null()),
+            Some(config) => call(lock(config).get()),
+        }
+    }
+
+    /// Starts it. The op keeps the bytes of the body until its last event.
+    fn start(&self, engine: &Arc<Engine>, how: i32) -> Result<Op, Error> {
+        let keep: Keep = match &self.0.body {
+            Source::Memory(shared) => Some(Box::new(Arc::clone(shared))),
+            _ => None,
+        };
+        engine.start(&self.0.client.pool, keep, |queue, token, op| {
+            self.start_on(how, queue, token, op)
+        })
+    }
+
+    fn start_on(
+        &self,
+        how: i32,
+        queue: *mut sys::conpool_queue,
+        token: u64,
+        op: *mut u64,
+    ) -> Result<(), Error> {
+        let request = self.0.handle.get();
+        self.with_config(|config| {
+            // SAFETY: request, config and queue live; what is borrowed is kept by the op's slot, or
+            // by a caller that waits for the op's end.
+            checked(|error| unsafe {
+                sys::conpool_request_start(request, config, how, queue, token, op, error)
+            })
+        })
+    }
+
+    /// The reader of the body, once.
+    fn reader(&self) -> Result<Option<Box<dyn Read + Send>>, Error> {
+        match &self.0.body {
+            Source::Reader(reader) => match lock(reader).take() {
+                Some(reader) => Ok(Some(reader)),
+                None => Err(Error::worded(
+                    sys::CONPOOL_E_WRONG_STATE,
+                    "the body's reader was read before; build the request again".to_owned(),
+                )),
+            },
+            Source::Pieces(_) => Ok(None),
+            Source::Nothing | Source::Memory(_) => Ok(None),
+        }
+    }
+
+    /// Refuses a body in pieces where nobody could write them.
+    fn check_whole(&self) -> Result<(), Error> {
+        self.0.client.pool.check()?;
+        match &self.0.body {
+            Source::Pieces(_) => Err(Error::worded(
+                sys::CONPOOL_E_WRONG_STATE,
+                "a body in pieces is written while the response is taken in parts: use stream() \
+                 or stream_async()"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the request and waits for its whole response.
+    ///
+    /// # Errors
+    ///
+    /// What the request failed with, and what became of it.
+    pub fn send(&self) -> Result<Response, Error> {
+        self.check_whole()?;
+        if let Some(reader) = self.reader()? {
+            return self.send_read(reader);
+        }
+        let request = self.0.handle.get();
+        // SAFETY: request and config live; the body outlives the call, and the op with it.
+        let handle = self.with_config(|config| {
+            create(|out, error| unsafe { sys::conpool_perform(request, config, out, error) })
+        })?;
+        Ok(Response::new(handle))
+    }
+
+    fn send_read(&self, reader: Box<dyn Read + Send>) -> Result<Response, Error> {
+        let mut op = 0;
+        self.start_on(sys::CONPOOL_WHOLE, ptr::null_mut(), 0, &mut op)?;
+        let upload = Upload::default();
+        upload.feed(op, reader);
+        response(wait(op, None)).map_err(|error| upload.explain(error))
+    }
+
+    /// Sends the request; the future is ready with the whole response.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the request.
+    pub fn send_async(&self) -> Call<Response> {
+        let upload = Upload::default();
+        let op = self.started(sys::CONPOOL_WHOLE, &upload);
+        Call::new(op, move |event| response(event).map_err(|error| upload.explain(error)))
+    }
+
+    fn started(&self, how: i32, upload: &Upload) -> Result<Op, Error> {
+        if how == sys::CONPOOL_WHOLE {
+            self.check_whole()?;
+        }
+        let engine = self.0.client.awaited()?;
+        let reader = self.reader()?;
+        let op = self.start(engine, how)?;
+        if let Some(reader) = reader {
+            upload.feed_on_thread(op.id(), reader)?;
+        }
+        Ok(op)
+    }
+
+    fn pieces(&self) -> Option<Option<u64>> {
+        match &self.0.body {
+            Source::Pieces(size) => Some(*size),
+            _ => None,
+        }
+    }
+
+    /// Sends the request, and takes its response in parts.
+    ///
+    /// # Errors
+    ///
+    /// When too many ops run, and after the pool was closed.
+    pub fn stream(&self) -> Result<Exchange, Error> {
+        self.0.client.pool.check()?;
+        // A queue of its own: the calling thread takes the events itself.
+        let engine = Engine::new(&self.0.client.pool)?;
+        let client = Client { engine, pumped: false, ..self.0.client.clone() };
+        let upload = Upload::default();
+        let reader = self.reader()?;
+        let op = self.start(&client.engine, sys::CONPOOL_STREAM)?;
+        if let Some(reader) = reader {
+            upload.feed_on_thread(op.id(), reader)?;
+        }
+        let inner = AsyncExchange::new(&client, op, upload, self.pieces());
+        Ok(Exchange::new(inner, client.engine))
+    }
+
+    /// Sends the request, and takes its response in parts, as futures.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream`](Self::stream).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the exchange cancels the request.
+    pub fn stream_async(&self) -> Result<AsyncExchange, Error> {
+        let upload = Upload::default();
+        let op = self.started(sys::CONPOOL_STREAM, &upload)?;
+        Ok(AsyncExchange::new(&self.0.client, op, upload, self.pieces()))
+    }
+}
+
+fn response(event: Result<Event, Error>) -> Result<Response, Error> {
+    let mut event = event?;
+    // SAFETY: a RESPONSE event that did not fail carries a conpool_response.
+    unsafe { event.object(sys::CONPOOL_EVENT_RESPONSE) }
+        .map(Response::new)
+        .ok_or_else(|| Error::of_status(sys::CONPOOL_E_INTERNAL))
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Request")
+    }
+}
+
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestBuilder({} {})", self.method, self.target)
+    }
+}
