@@ -100,9 +100,27 @@ class BadConfigTest(ConfigTest):
         self.wrong('{"options": {"connect.retries": 1, "connect.retries": 1}}', '"connect.retries" is written twice')
 
     def test_plans(self):
-        error = self.refused("--config", self.config({**GOOD, "inject_failures": "no_such_fault"}))
-        self.assertIn("no_such_fault", error)
-        self.refused("--simulate", "--inject-failures=no_such_fault", words=["no_such_fault"])
+        """An error names what was written: the key, the flag or the option."""
+        error = self.wrong({**GOOD, "inject_failures": "no_such_fault"}, '"inject_failures", rule 1: "no_such_fault" is no')
+        self.assertNotIn("fault.plan", error)
+        error = self.refused("--simulate", "--inject-failures=reset; reset p=5")
+        self.assertTrue(error.startswith('pooler: --inject-failures, rule 2 (reset): "p=5": write a share'), error)
+        self.refused("--config", self.config({**GOOD, "inject_failures": "no_such_fault"}), "--inject-failures=nor_this",
+                     words=['pooler: --inject-failures, rule 1: "nor_this"'])
+        for flags in (["-O", "fault.plan=bad"], ["--inject-failures", "-O", "fault.plan=bad"]):
+            self.refused("--simulate", *flags, words=['fault.plan, rule 1: "bad"'])
+        self.refused("--simulate", "--inject-failures", "-O", "fault.pla=reset", words=['did you mean "fault.plan"?'])
+
+    def test_plans_in_a_word_of_their_own(self):
+        self.refused("--simulate", "--inject-failures=", words=['--inject-failures is ""', "a plan"])
+        self.refused("--simulate", "--inject-failures=reset", "--inject-failures=", words=['--inject-failures is ""'])
+        for plan in ("reset:p=0.1", "reset p=10%", "x\ny"):
+            shown = plan.replace("\n", "\\n")
+            self.refused("--simulate", "--inject-failures", plan,
+                         words=[f'"{shown}" is not a verb; did you mean "--inject-failures={shown}"?'])
+        self.refused("--simulate", "--inject-failures=reset", "p=10%",
+                     words=['did you mean "--inject-failures=reset p=10%"?'])
+        self.refused("--simulate", "--inject-failures", "--size", "4", "reset", words=['"reset" is not a verb; '])
 
     def test_text(self):
         whole = json.dumps({**GOOD, "options": {"connect.retries": "1"}})
@@ -135,18 +153,32 @@ class BadConfigTest(ConfigTest):
         self.refused("--config", "", words=["--config", "No such file"])
         self.refused("--config", words=["--config"])
 
-    def test_size_over_the_limit_of_descriptors(self):
+    def run_limited(self, descriptors, *arguments):
         def limit():
-            resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
-        for arguments in (("--config", self.config({**GOOD, "pool_size": 250})),
-                          ("--host", "a", "--port", 1, "--size", 250)):
-            with self.subTest(arguments=arguments):
-                done = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True,
-                                      preexec_fn=limit, timeout=60)
+        return subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True, preexec_fn=limit,
+                              timeout=60)
+
+    def test_size_over_the_limit_of_descriptors(self):
+        host = ("--host", "a", "--port", 1)
+        for descriptors, arguments, words in (
+                (256, ("--config", self.config({**GOOD, "pool_size": 250})), ['"pool_size" is 250', "at most 224", "256"]),
+                (256, (*host, "--size", 250), ["--size is 250", "at most 224", "256"]),
+                (40, host, ["--size is 10 unless given", "at most 8", "40"]),
+                (20, host, ["--size is 10 unless given", "is 20", "at least 33"]),
+                (256, ("--restart-demo", "--size", 120), ["--size is 120", "at most 112"]),  # both ends are its own
+                (40, ("--restart-demo",), ["--size is 10 unless given", "at most 4"])):
+            with self.subTest(descriptors=descriptors, arguments=arguments):
+                done = self.run_limited(descriptors, *arguments)
                 self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1), done.stderr)
-                for word in ("size", "250", "at most 224", "RLIMIT_NOFILE", "256"):
+                for word in (*words, "RLIMIT_NOFILE"):
                     self.assertIn(word, done.stderr)
+
+    def test_a_simulated_size_needs_no_descriptors(self):
+        done = self.run_limited(40, "--simulate", "--size", 100)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("[pool] created 100 connections\n", done.stdout)
 
 
 class BadFlagsTest(ConfigTest):
@@ -175,6 +207,22 @@ class BadFlagsTest(ConfigTest):
         }.items():
             with self.subTest(arguments=arguments):
                 self.refused("--simulate", *arguments, words=words)
+
+    def test_control_characters(self):
+        """Whatever is wrong is told in one line that does nothing to a terminal."""
+        for bad in ("a\nb", "a\rb", "a\x1b[31mb", "a\x7fb", "a\u0085b", "a\u009b31mb", "a\tb"):
+            file = self.place / bad
+            for arguments in (("--host", bad), ("--path", "/" + bad), ("--path", bad), ("--port", bad), ("--metrics", bad),
+                              ("--inject-failures=" + bad,), ("--config", file), ("-O", bad), ("-O", bad + "=1"),
+                              ("-O", "connect.retries=" + bad), ("--" + bad,), (bad,),
+                              ("--config", self.config({"host": bad})), ("--config", self.config({bad: 1})),
+                              ("--config", self.config({"metrics": bad})),
+                              ("--config", self.config({"inject_failures": bad}))):
+                with self.subTest(arguments=arguments):
+                    error = self.refused("--simulate", *arguments)
+                    self.assertTrue(error[:-1].isprintable(), error)
+        error = self.refused("--simulate", "--path", "/" + "\u00e9" * 1000)
+        self.assertLess(len(error), 600)
 
     def test_combinations(self):
         self.refused("--host", "a", words=["--port is missing"])

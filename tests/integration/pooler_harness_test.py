@@ -2,25 +2,24 @@
 
 import json
 import os
-import pathlib
 import pty
 import re
 import select
 import signal
 import subprocess
-import tempfile
 import time
 
 import pooler_program
-from pooler_program import PoolerTest, black_hole, closed_port
+from pooler_program import PoolerTest, Running, black_hole, closed_port
 
 from certificates import Authority
-from processes import main, poll_until, start, stop
+from processes import main, start, stop
 from servers import Nghttpd, Nginx
 
 LATENCY = r"\[pool\] request latency p50=\d+ms p95=\d+ms\n"
 NO_FAILURE = r"\[pool\] failures: ECONNRESET=0 ETIMEDOUT=0\n"
 OPEN = r"\[pool\] circuit breaker OPEN for \d+(?:s|ms)\n"
+DONE, OPENED = r"  request\.done ", r"  breaker\.opened "  # lines of the log
 QUICK_BREAKER = ("-O", "breaker.open=300ms", "-O", "breaker.open_max=600ms")
 
 
@@ -33,16 +32,18 @@ class HarnessTest(PoolerTest):
         return self.pooler("--host", "127.0.0.1", "--port", port, *arguments, code=code, timeout=timeout)
 
     def begin(self, port, *arguments):
-        """A run that goes on while the test does something to its server."""
-        child = start([self.program, "--host", "127.0.0.1", "--port", port, *arguments], stdout=subprocess.PIPE,
+        """A run that goes on while the test does something to its server; some requests are done already."""
+        child = start([self.program, "--host", "127.0.0.1", "--port", port, "-v", *arguments], stdout=subprocess.PIPE,
                       stderr=subprocess.PIPE, text=True)
         self.addCleanup(stop, child)
-        self.assertRegex(child.stdout.readline(), r"^\[pool\] created \d+ connections?\n$")
-        return child
+        running = Running(child)
+        running.wait_for(DONE, count=20)
+        return running
 
-    def end(self, child, code=0):
-        out, err = child.communicate(timeout=pooler_program.TIMEOUT_S)
-        self.assertEqual(child.returncode, code, out + err)
+    def end(self, running, code=0):
+        ended, out, err = running.end()
+        self.assertEqual(ended, code, out + err)
+        self.assertRegex(out, r"^\[pool\] created \d+ connections?\n")
         return out, err
 
     def figures(self, out):
@@ -177,15 +178,22 @@ class DeadServerTest(HarnessTest):
         nginx = self.use(Nginx())
         os.kill(nginx.pid, signal.SIGSTOP)
         self.addCleanup(os.kill, nginx.pid, signal.SIGCONT)
-        out, _ = self.run_at(nginx.port, "-O", "first_byte.timeout=50ms", code=4)
+        out, err = self.run_at(nginx.port, "-O", "first_byte.timeout=50ms", code=4)
         self.matches(out, r"\[pool\] created 10 connections\n\[pool\] failures: ECONNRESET=0 ETIMEDOUT=\d\d+\n" + OPEN)
+        self.assertRegex(err, r"^pooler: \d+ of \d+ requests failed, the first: no response came in time")
+        # Here the breaker opens before any request has failed for good.
+        out, err = self.run_at(nginx.port, "-O", "first_byte.timeout=50ms", "--concurrency", 10, code=4)
+        self.matches(err, "pooler: no request succeeded, 10 requests still waiting; the last failure: no response came in "
+                     "time: first_byte.timeout = 50ms\n")
 
     def test_a_server_that_only_fails(self):
         nginx = self.use(Nginx(server="location /sick { return 503; } location /nothing { return 404; }"))
-        out, _ = self.run_at(nginx.port, "--path", "/sick", code=4)
+        out, err = self.run_at(nginx.port, "--path", "/sick", code=4)
         self.matches(out, r"\[pool\] created 10 connections\n" + NO_FAILURE + OPEN)
-        out, _ = self.run_at(nginx.port, "--path", "/sick", "-O", "breaker.mode=off", "-O", "retry.attempts=1", code=4)
+        self.assertRegex(err, r"^pooler: \d+ of \d+ requests failed, the first: answered with status 503\n$")
+        out, err = self.run_at(nginx.port, "--path", "/sick", "-O", "breaker.mode=off", "-O", "retry.attempts=1", code=4)
         self.matches(out, r"\[pool\] created 10 connections\n" + NO_FAILURE)
+        self.assertEqual(err, "pooler: 100 of 100 requests failed, the first: answered with status 503\n")
         out, _ = self.run_at(nginx.port, "--path", "/nothing", "-O", "breaker.mode=off", "-O", "retry.attempts=1")
         self.matches(out, r"\[pool\] created 10 connections\n" + LATENCY + NO_FAILURE)
 
@@ -193,13 +201,12 @@ class DeadServerTest(HarnessTest):
 class OutageTest(HarnessTest):
     def test_killed_and_restarted(self):
         nginx = self.use(Nginx())
-        child = self.begin(nginx.port, "--rate", 100, "--requests", 300, "-v", *QUICK_BREAKER)
-        time.sleep(0.5)
+        running = self.begin(nginx.port, "--rate", 100, "--requests", 300, *QUICK_BREAKER)
         nginx.stop()
-        time.sleep(1)
+        running.wait_for(OPENED)
         self.assertTrue(nginx.start())
-        out, err = self.end(child)
-        self.assertRegex(out, r"^" + LATENCY + r"\[pool\] failures: ECONNRESET=\d+ ETIMEDOUT=0 ECONNREFUSED=\d+")
+        out, err = self.end(running)
+        self.assertRegex(out, LATENCY + r"\[pool\] failures: ECONNRESET=\d+ ETIMEDOUT=0 ECONNREFUSED=\d+")
         self.assertRegex(out, OPEN)
         self.assertTrue(out.endswith("[pool] recovered, pool size=10\n"), out)
         before, after = re.search(r"descriptors open: (\d+) before the run, (\d+) after it\n", err).groups()
@@ -207,10 +214,9 @@ class OutageTest(HarnessTest):
 
     def test_killed_for_good(self):
         nginx = self.use(Nginx())
-        child = self.begin(nginx.port, "--rate", 200, "--requests", 200, "-O", "total.timeout=1s", *QUICK_BREAKER)
-        time.sleep(0.3)
+        running = self.begin(nginx.port, "--rate", 200, "--requests", 200, "-O", "total.timeout=1s", *QUICK_BREAKER)
         nginx.stop()
-        out, err = self.end(child, code=4)
+        out, err = self.end(running, code=4)
         self.assertRegex(out, LATENCY)
         self.assertRegex(out, "(?:" + OPEN + ")+$")
         self.assertNotIn("recovered", out)
@@ -218,13 +224,13 @@ class OutageTest(HarnessTest):
 
     def test_stopped_and_continued(self):
         nginx = self.use(Nginx())
-        child = self.begin(nginx.port, "--rate", 100, "--requests", 300, "-v", "-O", "first_byte.timeout=100ms",
-                           *QUICK_BREAKER)
-        time.sleep(0.5)
+        running = self.begin(nginx.port, "--rate", 100, "--requests", 300, "-O", "first_byte.timeout=100ms",
+                             *QUICK_BREAKER)
         os.kill(nginx.pid, signal.SIGSTOP)
-        time.sleep(1)
+        self.addCleanup(os.kill, nginx.pid, signal.SIGCONT)
+        running.wait_for(OPENED)
         os.kill(nginx.pid, signal.SIGCONT)
-        out, err = self.end(child)
+        out, err = self.end(running)
         self.assertRegex(out, r"failures: ECONNRESET=\d+ ETIMEDOUT=[1-9]\d*")
         self.assertRegex(out, OPEN)
         self.assertTrue(out.endswith("[pool] recovered, pool size=10\n"), out)
@@ -234,6 +240,10 @@ class OutageTest(HarnessTest):
         out, _ = self.pooler("--restart-demo", "--h2", *QUICK_BREAKER)
         self.assertRegex(out, OPEN)
         self.assertTrue(out.endswith("[pool] recovered, pool size=1\n"), out)
+
+    def test_no_request_of_the_demo_fails(self):
+        out, err = self.pooler("--restart-demo", "--metrics", "text", *QUICK_BREAKER)
+        self.assertEqual((err, self.figures(out)["requests.failed"], self.figures(out)["breaker.opened"]), ("", "0", "1"))
 
     def test_the_demo(self):
         out, err = self.pooler("--restart-demo", "-v", *QUICK_BREAKER)

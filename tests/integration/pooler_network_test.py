@@ -8,7 +8,7 @@ import tempfile
 import time
 
 import pooler_program
-from pooler_program import PoolerTest
+from pooler_program import PoolerTest, Running
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "netns"))
 
@@ -96,13 +96,16 @@ class NetworkTest(PoolerTest):
             [*map(str, self.argv), "--rate", "20", "--requests", "900", "-O", "breaker.open_max=5s"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(stop, child)
-        self.assertEqual(child.stdout.readline(), "[pool] created 10 connections\n")
-        time.sleep(2)
+        running = Running(child)
+        running.wait_for(r"  request\.done ", count=40)
         self.network.policy(SERVER, drop="all")
-        time.sleep(30)
+        gone = events(*running.wait_for(r"  request\.send_failed "))[0][0]
+        # Something is told at least once per trial.
+        running.wait_for(lambda line: any(at > gone + 30 for at, _, _ in events(line)), timeout=120)
         self.network.policy(SERVER)
-        out, err = child.communicate(timeout=120)
-        self.assertEqual(child.returncode, 0, out)
+        code, out, err = running.end(timeout=120)
+        self.assertEqual(code, 0, out)
+        self.assertTrue(out.startswith("[pool] created 10 connections\n"), out)
         self.assertRegex(out, r"(?m)^\[pool\] recovered, pool size=10$")
         log = events(err)
         vanished = next(at for at, name, _ in log if name == "request.send_failed") - 2  # its read timeout

@@ -2,9 +2,11 @@
 
 import contextlib
 import pathlib
+import re
 import socket
 import subprocess
 import sys
+import threading
 import unittest
 
 # Tests import this module first, then those of tests/support.
@@ -37,6 +39,56 @@ def closed_port():
 def take_program():
     """The path that the build passes as the first argument; unittest gets the rest."""
     return sys.argv.pop(1)
+
+
+class Running:
+    """A child whose stdout and stderr (pipes, as text) are read while it runs: tests wait for its lines."""
+
+    def __init__(self, process):
+        self.process = process
+        self.changed = threading.Condition()
+        self.lines = {"out": [], "err": []}
+        self.readers = [threading.Thread(target=self._read, args=(name, stream), daemon=True)
+                        for name, stream in (("out", process.stdout), ("err", process.stderr))]
+        self.open = len(self.readers)
+        for reader in self.readers:
+            reader.start()
+
+    def _read(self, name, stream):
+        for line in stream:
+            with self.changed:
+                self.lines[name].append(line)
+                self.changed.notify_all()
+        with self.changed:
+            self.open -= 1
+            self.changed.notify_all()
+
+    def text(self, name):
+        return "".join(self.lines[name])
+
+    def wait_for(self, matches, name="err", count=1, timeout=TIMEOUT_S):
+        """The first `count` lines that match, once there are so many. A regular expression, or a function."""
+        hits, seen = [], 0
+        test = matches if callable(matches) else re.compile(matches).search
+        with self.changed:
+            def enough():
+                nonlocal seen
+                hits.extend(line for line in self.lines[name][seen:] if test(line))
+                seen = len(self.lines[name])
+                return len(hits) >= count
+
+            self.changed.wait_for(lambda: enough() or self.open == 0, timeout)
+            if not enough():
+                why = "it ended" if self.open == 0 else f"not within {timeout} s"
+                raise TimeoutError(f"{len(hits)} of {count} lines with {matches}: {why}\n{self.text('out')}{self.text('err')}")
+        return hits[:count]
+
+    def end(self, timeout=TIMEOUT_S):
+        """(exit code, stdout, stderr), once it has ended."""
+        code = self.process.wait(timeout)
+        for reader in self.readers:
+            reader.join(timeout)
+        return code, self.text("out"), self.text("err")
 
 
 class PoolerTest(unittest.TestCase):

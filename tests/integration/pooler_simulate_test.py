@@ -39,6 +39,13 @@ class SimulateTest(PoolerTest):
                          r"^\[pool\] created 10 connections\n\[pool\] request latency p50=\d+ms p95=\d+ms\n"
                          r"\[pool\] failures: ECONNRESET=[1-9]\d* ETIMEDOUT=[1-9]\d*( \w+=\d+)*\n"
                          r"\[pool\] circuit breaker OPEN for [1-5]s\n\[pool\] recovered, pool size=10\n$")
+        out, err = self.pooler("--simulate", "--inject-failures=reset", code=4)
+        self.assertRegex(out, r"^\[pool\] created 10 connections\n\[pool\] failures: ECONNRESET=\d\d+ ETIMEDOUT=0\n"
+                         r"\[pool\] circuit breaker OPEN for [1-5]s\n$")
+        self.assertRegex(err, r"^pooler: \d+ of \d+ requests failed, the first: the connection ended before a response")
+        err = self.pooler("--simulate", "--inject-failures=reset", "--concurrency", 20, code=4)[1]
+        self.assertEqual(err, "pooler: no request succeeded, 20 requests still waiting; the last failure: the connection "
+                         "ended before a response (ECONNRESET)\n")
         self.assertRegex(self.simulate("--inject-failures=refuse", code=4),
                          r"^\[pool\] connection refused \(ECONNREFUSED\)\n\[pool\] circuit breaker OPEN for [1-5]s\n$")
         self.assertRegex(self.simulate("--inject-failures=blackhole", code=4),
@@ -72,6 +79,38 @@ class SimulateTest(PoolerTest):
         out = self.simulate("--rate", 10, "--requests", 600, "--metrics", "text")
         self.assertIn("\nrequests.done=600\n", out)
         self.assertLess(time.monotonic() - begun, 20)  # far below its minute, also under a sanitizer
+
+    def test_quiet_time_costs_nothing(self):
+        """What a run takes depends on what happens, not on how long that lasts: here it is 23 days."""
+        out, err = self.pooler("--simulate", "--rate", 0.001, "--requests", 2000, "-v")
+        self.assertEqual(err.count("  request.done "), 2000)
+        self.assertNotIn("overwritten", err)
+        self.assertIn("[pool] request latency p50=", out)
+
+    def test_rare_looks_miss_nothing(self):
+        flags = ("--simulate", "--rate", 0.005, "--requests", 3, "--size", 2, "-v", "-O", "health.interval=50ms", "-O",
+                 "pool.min=2")
+        err = self.pooler(*flags)[1]
+        self.assertGreater(len(err.splitlines()), 4096)
+        self.assertNotIn("overwritten", err)
+
+    def test_a_long_log(self):
+        """Its events are read once each."""
+        out, err = self.pooler("--simulate", "--inject-failures=reset p=20%", "--requests", 10_000, "-v", "--metrics", "text")
+        injected = int(re.search(r"^faults\.injected=(\d+)$", out, re.M).group(1))
+        self.assertGreater(injected, 1000)
+        self.assertEqual(err.count("  fault.injected "), injected)
+        self.assertNotIn("overwritten", err)
+
+    def test_lost_events_are_counted(self):
+        flags = ("--simulate", "--concurrency", 100, "--requests", 300, "-v")
+        told = re.compile(r"^ +\d+\.\d{6}  [a-z]", re.M)
+        full = self.pooler(*flags)[1]
+        self.assertNotIn("overwritten", full)
+        cut = self.pooler(*flags, "-O", "events.capacity=64")[1]
+        lost = sum(map(int, re.findall(r"^(\d+) events overwritten before they could be read$", cut, re.M)))
+        self.assertGreater(lost, 0)
+        self.assertEqual(len(told.findall(cut)) + lost, len(told.findall(full)))
 
     def test_no_host_is_needed(self):
         self.assertIn("[pool] created 10 connections\n", self.simulate())
