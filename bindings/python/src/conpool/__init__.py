@@ -4,7 +4,6 @@ from ._aclient import AsyncClient, AsyncConnection
 from ._base import Endpoint, Events, Lent
 from ._client import Client, Connection
 from ._config import OPTIONS, UNSET, Limits, Option, Timeout
-from ._engine import STATUSES
 from ._errors import (
     Attempt,
     CancelledError,
@@ -36,8 +35,15 @@ from ._errors import (
     WriteError,
     WriteTimeout,
 )
-from ._ffi import describe
-from ._models import AsyncStreamedResponse, ConnectionInfo, Headers, Request, Response, StreamedResponse
+from ._ffi import STATUSES, describe
+from ._models import (
+    AsyncStreamedResponse,
+    ConnectionInfo,
+    Headers,
+    Request,
+    Response,
+    StreamedResponse,
+)
 from ._version import __version__
 
 __all__ = [name for name in dir() if not name.startswith("_")] + ["__version__"]

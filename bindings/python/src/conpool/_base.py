@@ -10,20 +10,42 @@ import os
 import stat
 import warnings
 import weakref
-from typing import Any, AsyncIterable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Union
-from urllib.parse import quote, urlencode, urldefrag, urlsplit
+from typing import (
+    Any,
+    AsyncIterable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Union,
+)
+from urllib.parse import quote, urldefrag, urlencode, urlsplit
 
 from . import _ffi
-from ._config import UNSET, Limits, OptionValue, TimeoutTypes, Unset, make_config, masked, timeout_options
-from ._engine import STATUSES
-from ._errors import InvalidURL, StreamError, UsageError, check, of_status
-from ._ffi import lib
+from ._config import (
+    UNSET,
+    Limits,
+    OptionValue,
+    TimeoutTypes,
+    Unset,
+    make_config,
+    masked,
+    timeout_options,
+)
+from ._errors import InvalidURL, StreamError, UsageError, check, of_status, read_text
+from ._ffi import STATUSES, lib
 from ._models import Headers, HeaderTypes, Request
 from ._version import __version__
 
-Content = Union[None, str, bytes, bytearray, memoryview, Iterable[bytes], AsyncIterable[bytes], "io.IOBase"]
+Content = Union[
+    None, str, bytes, bytearray, memoryview, Iterable[bytes], AsyncIterable[bytes], "io.IOBase"
+]
 PIECE_BYTES = 65536
-LEVELS = {"error": _ffi.LEVEL_ERROR, "warning": _ffi.LEVEL_WARNING, "info": _ffi.LEVEL_INFO, "debug": _ffi.LEVEL_DEBUG}
+LEVELS = ("error", "warning", "info", "debug")
+LOGGING_LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
 
 _clients: weakref.WeakSet[BaseClient] = weakref.WeakSet()
 
@@ -31,26 +53,23 @@ _clients: weakref.WeakSet[BaseClient] = weakref.WeakSet()
 class Call(NamedTuple):
     """A request that is ready to be started."""
 
-    handle: _ffi.Request
+    handle: _ffi.Owned
     request: Request
     pieces: Any  #: the body, if it comes in pieces: an iterable or an asynchronous one
+    how: int = _ffi.WHOLE
 
-    def begin(self, how: int) -> Any:
-        """Starts it; as _engine.Start."""
-
-        def start(queue: Optional[_ffi.Queue], token: int, out: Any) -> int:
-            error = _ffi.Error()
-            status = lib.conpool_request_start(self.handle, None, how, queue, token, out, _ffi.out(error))
-            check(status, error, self.request)
-            return 0
-
-        return start
+    def start(self, *at: Any) -> int:
+        """As _engine.Start."""
+        error = _ffi.Owned("error")
+        status = lib.request_start(self.handle, None, self.how, *at, _ffi.out(error))
+        check(status, error, self.request)
+        return 0
 
 
 class Endpoint:
     """What a client connects to, ready for many requests or leases."""
 
-    def __init__(self, handle: _ffi.Endpoint, name: str) -> None:
+    def __init__(self, handle: _ffi.Owned, name: str) -> None:
         self.handle, self.name = handle, name
 
     def __repr__(self) -> str:
@@ -58,7 +77,10 @@ class Endpoint:
 
 
 class Events(List[Dict[str, Any]]):
-    """Recorded events, oldest first. `next` is the number to go on with, `lost` how many were overwritten before."""
+    """Recorded events, oldest first.
+
+    `next` is the number to go on with, `lost` how many were overwritten before.
+    """
 
     next: int = 0
     lost: int = 0
@@ -76,21 +98,26 @@ class BaseClient:
         limits: Optional[Limits] = None,
         **options: OptionValue,
     ) -> None:
-        self._pool: Optional[_ffi.Pool] = None
+        self._pool: Optional[_ffi.Owned] = None
         self.base_url = base_url
         self.headers = Headers(headers)
         if "user-agent" not in self.headers:
             self.headers.raw.append((b"user-agent", b"python-conpool/" + __version__.encode()))
         self._pid = os.getpid()
-        self._options = {**(limits.options() if limits else {}), **timeout_options(timeout), **options}
-        config, pool, error = make_config(self._options), _ffi.Pool(), _ffi.Error()
-        check(lib.conpool_pool_new(config, _ffi.out(pool), _ffi.out(error)), error)
+        self._options = {
+            **(limits.options() if limits else {}),
+            **timeout_options(timeout),
+            **options,
+        }
+        config, pool, error = make_config(self._options), _ffi.Owned("pool"), _ffi.Owned("error")
+        check(lib.pool_new(config, _ffi.out(pool), _ffi.out(error)), error)
         self._pool = pool
         _clients.add(self)
 
     def __repr__(self) -> str:
-        given = {key: value for key, value in self._options.items() if value is not None}
-        return f"{type(self).__name__}({masked({'base_url': self.base_url, **given} if self.base_url else given)})"
+        return (
+            f"{type(self).__name__}({masked({'base_url': self.base_url or None, **self._options})})"
+        )
 
     def __del__(self) -> None:
         if getattr(self, "_pool", None) is not None and self._pid == os.getpid():
@@ -102,7 +129,7 @@ class BaseClient:
         """Whether it was closed."""
         return self._pool is None
 
-    def _opened(self) -> _ffi.Pool:
+    def _opened(self) -> _ffi.Owned:
         pool = self._pool
         if pool is None:
             raise of_status(STATUSES["E_CLOSED"], "the client was closed")
@@ -112,9 +139,9 @@ class BaseClient:
         """Ends everything at once."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            lib.conpool_pool_close(pool, 0, None, 0, None)
+            lib.pool_close(pool, 0, None, 0, None)
 
-    # --- requests ----------------------------------------------------------------------------------------------
+    # --- requests
 
     def _prepare(
         self,
@@ -142,7 +169,10 @@ class BaseClient:
         if json is not None:
             kind, content = b"application/json", jsonlib.dumps(json, separators=(",", ":")).encode()
         elif isinstance(data, Mapping):
-            kind, content = b"application/x-www-form-urlencoded", urlencode(data, doseq=True).encode()
+            kind, content = (
+                b"application/x-www-form-urlencoded",
+                urlencode(data, doseq=True).encode(),
+            )
         elif data is not None:
             content = data
         if kind and b"content-type" not in given:
@@ -150,131 +180,124 @@ class BaseClient:
         sent.raw[:0] = [line for line in self.headers.raw if line[0].lower() not in given]
         request = Request(method.upper(), url, sent)
         handle = self._new_request(request, endpoint, {**timeout_options(timeout), **options})
-        self._add_fields(handle, sent, lib.conpool_request_header)
+        self._add_fields(handle, sent, lib.request_header)
         if trailers is not None:
-            self._add_fields(handle, Headers(trailers), lib.conpool_request_trailer)
+            self._add_fields(handle, Headers(trailers), lib.request_trailer)
         if idempotent is not None:
-            check(lib.conpool_request_idempotent(handle, int(idempotent)))
+            check(lib.request_idempotent(handle, int(idempotent)))
         return Call(handle, request, set_body(handle, content, sent))
 
-    def _new_request(self, request: Request, endpoint: Optional[Endpoint], options: Mapping[str, Any]) -> _ffi.Request:
-        handle, error = _ffi.Request(), _ffi.Error()
+    def _new_request(self, request: Request, at: Optional[Endpoint], options: Any) -> _ffi.Owned:
+        handle, error, pool = _ffi.Owned("request"), _ffi.Owned("error"), self._opened()
         method, url = request.method.encode(), request.url.encode()
-        if endpoint is None:
-            pool, config = self._opened(), make_config(options)
-            status = lib.conpool_request_new(
-                pool, method, url, len(url), config, _ffi.out(handle), _ffi.out(error)
-            )
+        outs = _ffi.out(handle), _ffi.out(error)
+        config = make_config(options)
+        if at is None:
+            status = lib.request_new(pool, method, url, len(url), config, *outs)
+        elif config is not None:
+            raise UsageError("options and timeout belong to the endpoint: give them to endpoint()")
         else:
-            if any(value is not None for value in options.values()):
-                raise UsageError("options belong to the endpoint: give them to endpoint()")
-            self._opened()
-            status = lib.conpool_request_new_at(
-                endpoint.handle, method, url, len(url), _ffi.out(handle), _ffi.out(error)
-            )
+            status = lib.request_new_at(at.handle, method, url, len(url), *outs)
         check(status, error, request)
         return handle
 
     @staticmethod
-    def _add_fields(handle: _ffi.Request, headers: Headers, add: Any) -> None:
+    def _add_fields(handle: _ffi.Owned, headers: Headers, add: Any) -> None:
         for name, value in headers.raw:
-            error = _ffi.Error()
+            error = _ffi.Owned("error")
             check(add(handle, name, len(name), value, len(value), _ffi.out(error)), error)
 
-    # --- endpoints -----------------------------------------------------------------------------------------------
+    # --- endpoints
 
     def endpoint(
         self,
         target: Union[str, Endpoint],
-        port: Union[None, int, Sequence[int]] = None,
+        port: Union[int, Sequence[int], None] = None,
         *,
         tls: bool = False,
-        addresses: Union[None, str, Sequence[str]] = None,
+        addresses: Union[str, Sequence[str], None] = None,
         **options: OptionValue,
     ) -> Endpoint:
-        """An endpoint: by URL ("https://host", "tcp://host:port", "tls://host:port", "unix:/path"), by host and
-        port (or ports, which are raced), or by its addresses, with the host as the name to verify."""
+        """An endpoint: by URL ("https://host", "tcp://host:port", "tls://host:port", "unix:/path"),
+        by host and port (or ports, which are raced), or by addresses, with the host as the name to
+        verify."""
         if isinstance(target, Endpoint):
             return target
-        handle, error = _ffi.Endpoint(), _ffi.Error()
+        handle, error, pool = _ffi.Owned("endpoint"), _ffi.Owned("error"), self._opened()
         scheme, name = b"tls" if tls else b"tcp", ascii_host(target).encode()
-        outs = (_ffi.out(handle), _ffi.out(error))
+        outs = _ffi.out(handle), _ffi.out(error)
         if addresses is not None:
-            listed = (addresses if isinstance(addresses, str) else ",".join(addresses)).encode()
-            if target:
-                options.setdefault("tls_server_name", name.decode())
-            config = make_config(options)
-            status = lib.conpool_endpoint_new_addresses(self._opened(), scheme, listed, len(listed), config, *outs)
+            texts = [addresses] if isinstance(addresses, str) else addresses
+            listed = ",".join(texts).encode()
+            given = {"tls_server_name": target or None, **options}
+            config = make_config(given)
+            status = lib.endpoint_new_addresses(pool, scheme, listed, len(listed), config, *outs)
         elif port is not None:
             numbers = [port] if isinstance(port, int) else list(port)
             if any(not 0 <= number <= 65535 for number in numbers):
                 raise InvalidURL(f"port {port!r} is not between 1 and 65535")
-            status = lib.conpool_endpoint_new_host(
-                self._opened(), scheme, name, len(name), _ffi.ports(numbers), len(numbers), make_config(options), *outs
-            )
+            host = scheme, name, len(name), _ffi.ports(numbers), len(numbers)
+            status = lib.endpoint_new_host(pool, *host, make_config(options), *outs)
         else:
             url = make_url("", target, None).encode() if "://" in target else name
-            status = lib.conpool_endpoint_new(self._opened(), url, len(url), make_config(options), *outs)
+            status = lib.endpoint_new(pool, url, len(url), make_config(options), *outs)
         check(status, error)
         return Endpoint(handle, target if port is None else f"{target}:{port}")
 
-    def force_breaker(self, target: Union[str, Endpoint], state: str) -> None:
-        """Forces an endpoint's circuit breaker "open" or "closed"; "auto" lets it decide by itself again."""
-        check(lib.conpool_endpoint_force_breaker(self.endpoint(target).handle, state.encode()), context=state)
+    def _acquire(self, target: Union[str, Endpoint], *args: Any, **given: Any) -> Any:
+        """What acquires a connection; as _engine.Start."""
+        options = {**timeout_options(given.pop("timeout", UNSET)), **given}
+        config = make_config(options) if isinstance(target, Endpoint) else None
+        endpoint = self.endpoint(target, *args, **options)
+        return lambda *at: lib.endpoint_acquire(endpoint.handle, config, *at)
 
-    # --- what the pool tells ---------------------------------------------------------------------------------------
+    def force_breaker(self, target: Union[str, Endpoint], state: str) -> None:
+        """Forces an endpoint's circuit breaker "open" or "closed"; "auto" lets it decide again."""
+        check(lib.endpoint_force_breaker(self.endpoint(target).handle, state.encode()))
+
+    # --- what the pool tells
 
     def stats(self) -> Dict[str, Any]:
-        """Counters, gauges and latencies of the pool, its endpoints, addresses and connections."""
+        """Counters, gauges and latencies of pool, endpoints, addresses and connections."""
         return jsonlib.loads(self.metrics("json"))  # type: ignore[no-any-return]
 
     def metrics(self, format: str = "openmetrics") -> str:
         """The same as text: "openmetrics", "text" or "json"."""
-        text = _ffi.Text()
-        check(lib.conpool_pool_metrics(self._opened(), format.encode(), _ffi.out(text)), context=f"format {format!r}")
-        return str(text)
+        return read_text(lib.pool_metrics, self._opened(), format.encode())
 
     def explain(self, target: Union[str, Endpoint]) -> str:
         """What the pool knows and would do for a URL or an endpoint, in words."""
-        text, pool = _ffi.Text(), self._opened()
-        if isinstance(target, str) and "://" in target:
-            target = "/".join(make_url(self.base_url, target, None).split("/", 3)[:3])
-        check(lib.conpool_pool_explain(pool, self.endpoint(target).handle, _ffi.out(text)))
-        return str(text)
+        if isinstance(target, str) and target.startswith("http"):
+            target = "/".join(target.split("/", 3)[:3])
+        return read_text(lib.pool_explain, self._opened(), self.endpoint(target).handle)
 
     def events(self, since: int = 0, limit: int = 0) -> Events:
-        """The recorded events from a number on (0: the oldest that is kept), at most so many (0: all)."""
-        text, after, lost = _ffi.Text(), _ffi.number(), _ffi.number()
-        status = lib.conpool_pool_events_since(
-            self._opened(), b"jsonl", since, limit, _ffi.out(after), _ffi.out(lost), _ffi.out(text)
-        )
-        check(status)
-        found = Events(jsonlib.loads(line) for line in str(text).splitlines())
+        """The recorded events from a number on (0: the oldest kept), at most so many (0: all)."""
+        after, lost = _ffi.Number(), _ffi.Number()
+        outs = _ffi.out(after), _ffi.out(lost)
+        text = read_text(lib.pool_events_since, self._opened(), b"jsonl", since, limit, *outs)
+        found = Events(jsonlib.loads(line) for line in text.splitlines())
         found.next, found.lost = after.value, lost.value
         return found
 
     def event_log(self, format: str = "text") -> str:
         """The recorded events as text: "text", "jsonl", or "trace" for Chrome's trace viewer."""
-        text = _ffi.Text()
-        check(lib.conpool_pool_events(self._opened(), format.encode(), _ffi.out(text)), context=f"format {format!r}")
-        return str(text)
+        return read_text(lib.pool_events, self._opened(), format.encode())
 
     def event(self, name: str, text: str = "", level: Union[str, int] = "info") -> None:
-        """Records an event of the program's own among the pool's; readouts show it as "app.NAME". The level is
-        "error", "warning", "info" or "debug", or one of module logging."""
-        number = LEVELS.get(level, -1) if isinstance(level, str) else level_of(level)
+        """Records an event of the program's own among the pool's, as "app.NAME".
+
+        `name`: 1 to 32 letters, digits, ".", "_" and "-"; of `text` about 64 bytes are kept;
+        `level`: "error", "warning", "info" or "debug", or a level of module logging.
+        """
+        if isinstance(level, int):
+            level = next((one for least, one in LOGGING_LEVELS if level >= least), "debug")
+        if level not in LEVELS:
+            raise UsageError(f"level {level!r} is none of {', '.join(LEVELS)}")
         named, said = name.encode(), text.encode("utf-8", "replace")
-        status = lib.conpool_pool_event(self._opened(), number, named, len(named), said, len(said))
-        check(status, context=f"event {name!r} of level {level!r}")
-
-
-def level_of(level: int) -> int:
-    """The library's level for one of module logging."""
-    if level >= logging.ERROR:
-        return _ffi.LEVEL_ERROR
-    if level >= logging.WARNING:
-        return _ffi.LEVEL_WARNING
-    return _ffi.LEVEL_INFO if level >= logging.INFO else _ffi.LEVEL_DEBUG
+        pool = self._opened()
+        status = lib.pool_event(pool, LEVELS.index(level), named, len(named), said, len(said))
+        check(status)
 
 
 def ascii_host(host: str) -> str:
@@ -301,35 +324,41 @@ def make_url(base: str, url: str, params: Any) -> str:
     host, colon, port = parts.netloc.partition(":")
     netloc = parts.netloc if parts.netloc.isascii() else ascii_host(host) + colon + port
     safe = "/:@!$&'()*+,;=~%-._?[]"
-    return parts._replace(netloc=netloc, path=quote(parts.path, safe), query=quote(parts.query, safe)).geturl()
+    return parts._replace(
+        netloc=netloc, path=quote(parts.path, safe), query=quote(parts.query, safe)
+    ).geturl()
 
 
-def set_body(handle: _ffi.Request, content: Any, headers: Headers) -> Any:
+def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
     """Gives a request its body; answers the pieces if it comes in pieces."""
     if content is None:
         return None
     if isinstance(content, str):
         content = content.encode()
     if isinstance(content, (bytes, bytearray, memoryview)):
-        handle.body = bytes(content)
-        check(lib.conpool_request_body(handle, handle.body, len(handle.body)))
+        handle.keep["body"] = body = bytes(content)
+        check(lib.request_body(handle, body, len(body)))
         return None
     if hasattr(content, "read"):
         if isinstance(content, io.TextIOBase):
             raise UsageError("a body is bytes: open the file in binary mode")
         raw = getattr(content, "raw", content)
         if isinstance(raw, io.FileIO) and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-            check(lib.conpool_request_body_fd(handle, raw.fileno(), content.tell(), -1), context="a file as the body")
+            check(lib.request_body_fd(handle, raw.fileno(), content.tell(), -1))
             return None
         read = content.read
         content = iter(lambda: read(PIECE_BYTES), b"")
-    elif isinstance(content, Mapping) or not (hasattr(content, "__iter__") or hasattr(content, "__aiter__")):
-        raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {type(content).__name__}")
+    elif isinstance(content, Mapping) or not (
+        hasattr(content, "__iter__") or hasattr(content, "__aiter__")
+    ):
+        raise UsageError(
+            f"a body is bytes, text, a file or an iterable of bytes, and no {type(content).__name__}"
+        )
     try:
         size = int(headers.get("content-length", "-1"))
     except ValueError:
         raise UsageError(f"content-length {headers['content-length']!r} is no number") from None
-    check(lib.conpool_request_body_stream(handle, size))
+    check(lib.request_body_stream(handle, size))
     return content
 
 
@@ -352,10 +381,13 @@ class BaseConnection:
 
     _lent: Optional[Lent] = None
 
-    def __init__(self, handle: _ffi.Connection) -> None:
-        self._handle: Optional[_ffi.Connection] = handle
+    def __init__(self, handle: _ffi.Lease, client: Any) -> None:
+        self._handle: Optional[_ffi.Lease] = handle
+        self._client = client
         self._pid = os.getpid()
-        self.address: str = lib.conpool_connection_address(handle).decode()  #: "192.0.2.1:443" or "unix:/path"
+        self.address: str = lib.connection_address(
+            handle
+        ).decode()  #: "192.0.2.1:443" or "unix:/path"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}{' closed' if self._handle is None else ''}>"
@@ -365,7 +397,7 @@ class BaseConnection:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
         self._end(_ffi.BROKEN)
 
-    def _opened(self) -> _ffi.Connection:
+    def _opened(self) -> _ffi.Lease:
         handle = self._handle
         if handle is None:
             raise of_status(STATUSES["E_CLOSED"], "the connection was closed")
@@ -373,18 +405,16 @@ class BaseConnection:
 
     @property
     def facts(self) -> Dict[str, Any]:
-        """All that the library tells of the connection: reused, uses, dial and its attempts, TLS, certificate."""
-        text = _ffi.Text()
-        check(lib.conpool_connection_describe(self._opened(), _ffi.out(text)))
-        return jsonlib.loads(str(text))  # type: ignore[no-any-return]
+        """All that the library tells of it: reused, uses, dial and attempts, TLS, certificate."""
+        return jsonlib.loads(read_text(lib.connection_describe, self._opened()))  # type: ignore
 
     def lend(self, blocking: bool = True) -> Lent:
-        """The connection's descriptor, for code that reads and writes itself; not of TLS connections. It is closed
-        when the lease ends."""
+        """The connection's descriptor, for code that reads and writes itself; not of TLS
+        connections. It is closed when the lease ends."""
         if self._lent is not None:
             raise StreamError("the connection is lent already")
         status, fd, received = _ffi.lend(self._opened(), blocking)
-        check(status, context="lending the connection's descriptor")
+        check(status)
         self._lent = Lent(fd, received)
         return self._lent
 

@@ -3,106 +3,84 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Iterator, Optional, Sequence, Type, Union
+from functools import partialmethod
+from typing import Any, Iterator, Sequence, Union
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
-from ._config import UNSET, OptionValue, TimeoutTypes, Unset, make_config, timeout_options
-from ._engine import Exchange, run, take_connection, wait
+from ._engine import Exchange, run, take_lease, wait
 from ._errors import UsageError
 from ._ffi import lib
 from ._models import Response, StreamedResponse
 
 
 class Connection(BaseConnection):
-    """A leased connection of any protocol. At the end of a `with` block it is given back for others; after an
-    exception it is closed."""
+    """A leased connection of any protocol.
 
-    def __init__(self, handle: _ffi.Connection, client: Client) -> None:
-        super().__init__(handle)
-        self._client = client
+    At the end of a `with` block it is given back for others; after an exception it is closed.
+    """
+
+    def _run(self, start: Any, borrowed: Any = None) -> _ffi.Event:
+        return run(self._client._opened(), start, borrowed)
 
     def recv(self, size: int = 0) -> bytes:
-        """At least one byte and at most `size` (0: as many as came); b"" at the end of the stream."""
-        event = run(
-            self._client._opened(),
-            lambda queue, token, out: lib.conpool_connection_read(self._opened(), size, queue, token, out),
-        )
+        """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
+        event = self._run(lambda *at: lib.connection_read(self._opened(), size, *at))
         return b"" if event.object is None else _ffi.chunk_bytes(event.object)
 
     def sendall(self, data: Union[bytes, bytearray, memoryview]) -> None:
         """Returns when the operating system has accepted all of it."""
         held = bytes(data)
-        run(
-            self._client._opened(),
-            lambda queue, token, out: lib.conpool_connection_write(self._opened(), held, len(held), queue, token, out),
-            held,
-        )
+        self._run(lambda *at: lib.connection_write(self._opened(), held, len(held), *at), held)
 
     def shutdown_write(self) -> None:
         """Ends our direction. Such a connection is not pooled again."""
-        run(
-            self._client._opened(),
-            lambda queue, token, out: lib.conpool_connection_shutdown_write(self._opened(), queue, token, out),
-        )
+        self._run(lambda *at: lib.connection_shutdown_write(self._opened(), *at))
 
     def __enter__(self) -> Connection:
         return self
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self.release() if kind is None else self.close()
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self._end(_ffi.REUSABLE if kind is None else _ffi.BROKEN)
 
 
 class Client(BaseClient):
     """Requests and connections, pooled. One client serves any number of threads.
 
-    Every option of the library is a keyword: `pool_max=8` is pool.max, see conpool.OPTIONS. Redirects, cookies and
-    content decoding belong to the program.
+    Every option of the library is a keyword: `pool_max=8` is pool.max; conpool.OPTIONS lists them.
+    Redirects, cookies and the decoding of contents are the program's own.
     """
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         self.close()
 
     def close(self, drain: float = 0.0) -> None:
         """Closes the client; what runs may go on for `drain` seconds. Harmless twice."""
         pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        op, event = _ffi.Op(), _ffi.Event()
-        try:
-            if lib.conpool_pool_close(pool, round(drain * 1e9), None, 0, _ffi.out(op)) == 0:
-                wait(op, event)
-        finally:
-            lib.conpool_pool_close(pool, 0, None, 0, None)
+        op, event = _ffi.Number(), _ffi.Event()
+        if pool is not None:
+            try:
+                if lib.pool_close(pool, round(drain * 1e9), None, 0, _ffi.out(op)) == 0:
+                    wait(op, event)
+            finally:
+                lib.pool_close(pool, 0, None, 0, None)
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        timeout: Union[TimeoutTypes, Unset] = UNSET,
-        endpoint: Optional[Endpoint] = None,
-        **given: Any,
-    ) -> Response:
+    def request(self, method: str, url: str, **given: Any) -> Response:
         """Sends a request and answers the whole response.
 
-        `params`, `headers`, `content` (bytes, text, an iterable of bytes, a file), `data` (a form), `json`,
-        `trailers`, `idempotent` (it may be sent again whatever its method), `endpoint` (`url` is then its path),
-        and options of scope endpoint or request as keywords.
+        `params`, `headers`; one of `content` (bytes, text, an iterable of bytes, a file), `data`
+        (a form) and `json`; `timeout`; `trailers`; `idempotent=True` for what may be sent again
+        whatever its method; `endpoint`, of which `url` is then the path; and the library's options
+        of scope endpoint or request as keywords.
         """
-        call = self._prepare(method, url, timeout=timeout, endpoint=endpoint, **given)
+        call = self._prepare(method, url, **given)
         if call.pieces is None:
-            event = run(self._opened(), call.begin(_ffi.WHOLE), call.handle.body, call.request)
+            event = run(self._opened(), call.start, call.handle.keep, call.request)
             return Response(event.object, call.request)
-        exchange = self._exchange(call, _ffi.WHOLE)
+        exchange = self._exchange(call)
         try:
             event = exchange.next_event()
             if event.status != 0:
@@ -111,92 +89,56 @@ class Client(BaseClient):
         finally:
             exchange.close()
 
-    def _exchange(self, call: Call, how: int) -> Exchange:
+    get = partialmethod(request, "GET")
+    head = partialmethod(request, "HEAD")
+    options = partialmethod(request, "OPTIONS")
+    post = partialmethod(request, "POST")
+    put = partialmethod(request, "PUT")
+    patch = partialmethod(request, "PATCH")
+    delete = partialmethod(request, "DELETE")
+
+    def _exchange(self, call: Call) -> Exchange:
         if call.pieces is not None and not hasattr(call.pieces, "__iter__"):
-            raise UsageError("a Client cannot send an asynchronous iterable: AsyncClient can")
-        exchange = Exchange(self._opened(), call.begin(how), call.request, call.handle.body)
+            raise UsageError("an asynchronous iterable needs an AsyncClient")
+        exchange = Exchange(self._opened(), call.start, call.request, call.handle.keep)
         if call.pieces is not None:
             exchange.send(checked_piece(piece) for piece in call.pieces)
         return exchange
 
     def open_stream(self, method: str, url: str, **given: Any) -> StreamedResponse:
-        """As stream(), without the context manager: the caller closes the response."""
-        call = self._prepare(method, url, **given)
-        exchange = self._exchange(call, _ffi.STREAM)
+        """As stream(), for callers that close the response themselves."""
+        call = self._prepare(method, url, **given)._replace(how=_ffi.STREAM)
+        exchange = self._exchange(call)
         try:
-            while True:
-                event = exchange.next_event()
+            while (event := exchange.next_event()).kind != _ffi.EVENT_HEAD:
                 if event.status != 0:
                     raise exchange.failure(event)
-                if event.kind == _ffi.EVENT_HEAD:
-                    return StreamedResponse(event, call.request, exchange)
+            return StreamedResponse(event, call.request, exchange)
         except BaseException:
             exchange.close()
             raise
 
     @contextmanager
     def stream(self, method: str, url: str, **given: Any) -> Iterator[StreamedResponse]:
-        """Sends a request and answers the response when its header has come; arguments as of request()."""
-        response = self.open_stream(method, url, **given)
-        try:
+        """As request(), but answers when the header has come; the body is read from the response."""
+        with self.open_stream(method, url, **given) as response:
             yield response
-        finally:
-            response.close()
-
-    def get(self, url: str, **given: Any) -> Response:
-        """request("GET", …)"""
-        return self.request("GET", url, **given)
-
-    def head(self, url: str, **given: Any) -> Response:
-        """request("HEAD", …)"""
-        return self.request("HEAD", url, **given)
-
-    def options(self, url: str, **given: Any) -> Response:
-        """request("OPTIONS", …)"""
-        return self.request("OPTIONS", url, **given)
-
-    def post(self, url: str, **given: Any) -> Response:
-        """request("POST", …)"""
-        return self.request("POST", url, **given)
-
-    def put(self, url: str, **given: Any) -> Response:
-        """request("PUT", …)"""
-        return self.request("PUT", url, **given)
-
-    def patch(self, url: str, **given: Any) -> Response:
-        """request("PATCH", …)"""
-        return self.request("PATCH", url, **given)
-
-    def delete(self, url: str, **given: Any) -> Response:
-        """request("DELETE", …)"""
-        return self.request("DELETE", url, **given)
 
     def connect(
         self,
         target: Union[str, Endpoint],
-        port: Union[None, int, Sequence[int]] = None,
+        port: Union[int, Sequence[int], None] = None,
         *,
         tls: bool = False,
-        addresses: Union[None, str, Sequence[str]] = None,
-        timeout: Union[TimeoutTypes, Unset] = UNSET,
-        **options: OptionValue,
+        addresses: Union[str, Sequence[str], None] = None,
+        **given: Any,
     ) -> Connection:
-        """Leases a connection for any protocol but HTTP: by host and port, by URL ("tcp://…", "tls://…",
-        "unix:/path"), by addresses, or of an endpoint."""
-        given = {**timeout_options(timeout), **options}
-        of_op = make_config(given) if isinstance(target, Endpoint) else None
-        at = self.endpoint(target, port, tls=tls, addresses=addresses, **given)
-        event = run(
-            self._opened(),
-            lambda queue, token, out: lib.conpool_endpoint_acquire(at.handle, of_op, queue, token, out),
-        )
-        return Connection(take_connection(event), self)
+        """Leases a connection for any protocol but HTTP; arguments as of endpoint(), and `timeout`."""
+        start = self._acquire(target, port, tls=tls, addresses=addresses, **given)
+        return Connection(take_lease(run(self._opened(), start)), self)
 
-    def preconnect(self, target: Union[str, Endpoint], count: int = 1, **options: OptionValue) -> int:
-        """Opens connections before they are needed, until `count` are open; answers how many are."""
-        at = self.endpoint(target, **options)
-        event = run(
-            self._opened(),
-            lambda queue, token, out: lib.conpool_endpoint_preconnect(at.handle, count, None, queue, token, out),
-        )
+    def preconnect(self, target: Union[str, Endpoint], count: int = 1, **options: Any) -> int:
+        """Opens connections ahead of need, until `count` are open; answers how many are."""
+        at = self.endpoint(target, **options).handle
+        event = run(self._opened(), lambda *to: lib.endpoint_preconnect(at, count, None, *to))
         return int(event.value[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from datetime import timedelta
 from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -11,7 +12,9 @@ from . import _ffi
 from ._errors import check
 from ._ffi import lib
 
-OptionValue = Union[None, bool, int, float, str, bytes, timedelta, "os.PathLike[str]", Sequence[Union[str, int]]]
+OptionValue = Union[
+    None, bool, int, float, str, bytes, timedelta, "os.PathLike[str]", Sequence[Union[str, int]]
+]
 
 
 class Option(NamedTuple):
@@ -27,7 +30,10 @@ class Option(NamedTuple):
 
 
 def _table() -> Dict[str, Option]:
-    rows = [Option(*(row.get(field, "") for field in Option._fields)) for row in _ffi.describe("options")]
+    rows = [
+        Option(*(row.get(field, "") for field in Option._fields))
+        for row in _ffi.describe("options")
+    ]
     return {row.name.replace(".", "_"): row for row in rows}
 
 
@@ -46,85 +52,62 @@ class Unset:
 UNSET = Unset()
 
 
-class Timeout:
+Limit = Union[None, float, Unset]
+
+
+class Timeout(NamedTuple):
     """Time limits in seconds; None means none.
 
-    The first number counts for connect, read, write and pool; each can be given by itself. `total` bounds a
-    request as a whole, the reading of a streamed response included; unless given, option total.timeout does.
+    `timeout` counts for connect, read, write and pool; each can be given by itself. `total` bounds
+    a request as a whole, the reading of a streamed response included; unless given, the option
+    total.timeout does.
     """
 
-    def __init__(
-        self,
-        timeout: Union[None, float, Unset] = UNSET,
-        *,
-        connect: Union[None, float, Unset] = UNSET,
-        read: Union[None, float, Unset] = UNSET,
-        write: Union[None, float, Unset] = UNSET,
-        pool: Union[None, float, Unset] = UNSET,
-        total: Union[None, float, Unset] = UNSET,
-    ) -> None:
-        given = (connect, read, write, pool)
-        self.connect, self.read, self.write, self.pool = (timeout if one is UNSET else one for one in given)
-        self.total = None if timeout is None and total is UNSET else total
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Timeout) and vars(self) == vars(other)
-
-    def __repr__(self) -> str:
-        parts = [f"{name}={value!r}" for name, value in vars(self).items() if value is not UNSET]
-        return f"Timeout({', '.join(parts)})"
+    timeout: Limit = UNSET
+    connect: Limit = UNSET
+    read: Limit = UNSET
+    write: Limit = UNSET
+    pool: Limit = UNSET
+    total: Limit = UNSET
 
     def options(self) -> Dict[str, OptionValue]:
-        """As options. Reading and writing share one limit, the larger of both."""
-        found: Dict[str, Any] = {}
-        if self.connect is not UNSET:
-            found.update(connect_timeout=self.connect, tls_timeout=self.connect)
-            if self.connect is None:
-                found["dial_timeout"] = None
-        if self.read is not UNSET:
-            found["first_byte_timeout"] = self.read
-        ways = [way for way in (self.read, self.write) if way is not UNSET]
-        if ways:
-            found["stall_timeout"] = None if None in ways else max(ways)  # type: ignore[type-var]
-        if self.pool is not UNSET:
-            found["queue_timeout"] = self.pool
-        if self.total is not UNSET:
-            found["total_timeout"] = self.total
-        return {keyword: _limit(keyword, value) for keyword, value in found.items()}
+        """As options. Reading and writing share stall.timeout, the larger of both."""
+        of_all = self.timeout
+        connect, read, write, pool = (of_all if one is UNSET else one for one in self[1:5])
+        ways = [way for way in (read, write) if not isinstance(way, Unset)]
+        found: Dict[str, Any] = {
+            "connect_timeout": connect,
+            "tls_timeout": connect,
+            "dial_timeout": None if connect is None else UNSET,
+            "first_byte_timeout": read,
+            "stall_timeout": max((_limit("stall_timeout", way) for way in ways), default=UNSET),
+            "queue_timeout": pool,
+            "total_timeout": None if of_all is None and self.total is UNSET else self.total,
+        }
+        return {key: _limit(key, value) for key, value in found.items() if value is not UNSET}
 
 
-def _limit(keyword: str, value: Any) -> OptionValue:
-    """No limit is 0 where the option has that, else the longest that it takes."""
-    if value is not None:
-        return value  # type: ignore[no-any-return]
-    zero_is_none = OPTIONS[keyword].text.rpartition(";")[2].strip() in ("0 = none", "0 = no limit", "0 = for ever")
-    return "0" if zero_is_none else OPTIONS[keyword].most
+def _limit(keyword: str, value: Any) -> Any:
+    """Seconds. No limit is the longest time that the option takes."""
+    return _seconds(OPTIONS[keyword].most) if value is None else value
 
 
-class Limits:
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+)(ms|s|min|h)", text)
+    return int(found[1]) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600}[found[2]] if found else 0
+
+
+class Limits(NamedTuple):
     """How many connections there may be, and how long they are kept.
 
-    `max_connections` holds for the client as a whole and for each endpoint. Of `max_keepalive_connections` only 0
-    has an effect: connections are then not kept. Idle ones close by their age, `keepalive_expiry` seconds.
+    `max_connections` holds for the client as a whole and for each endpoint. Idle connections close
+    by their age, `keepalive_expiry` seconds, and not by their number: `max_keepalive_connections`
+    has an effect only where it is 0, which keeps none.
     """
 
-    def __init__(
-        self,
-        *,
-        max_connections: Optional[int] = None,
-        max_keepalive_connections: Optional[int] = None,
-        keepalive_expiry: Union[None, float, Unset] = UNSET,
-    ) -> None:
-        self.max_connections = max_connections
-        self.max_keepalive_connections = max_keepalive_connections
-        self.keepalive_expiry = keepalive_expiry
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Limits) and vars(self) == vars(other)
-
-    def __repr__(self) -> str:
-        parts = [f"{name}={value!r}" for name, value in vars(self).items() if value is not UNSET]
-        return f"Limits({', '.join(parts)})"
+    max_connections: Optional[int] = None
+    max_keepalive_connections: Optional[int] = None
+    keepalive_expiry: Limit = UNSET
 
     def options(self) -> Dict[str, OptionValue]:
         """As options."""
@@ -134,8 +117,7 @@ class Limits:
             found["pool_max_connections"] = self.max_connections
             found["endpoint_max_connections"] = min(self.max_connections, most)
         if self.keepalive_expiry is not UNSET:
-            none = OPTIONS["pool_idle_timeout"].most
-            found["pool_idle_timeout"] = none if self.keepalive_expiry is None else self.keepalive_expiry
+            found["pool_idle_timeout"] = _limit("pool_idle_timeout", self.keepalive_expiry)
         if self.max_keepalive_connections == 0:
             found["pool_idle_timeout"] = 0
         return found
@@ -146,8 +128,6 @@ TimeoutTypes = Union[None, float, Timeout]
 
 def timeout_options(timeout: Union[TimeoutTypes, Unset]) -> Dict[str, OptionValue]:
     """What `timeout=` means as options."""
-    if isinstance(timeout, Unset):
-        return {}
     return (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).options()
 
 
@@ -158,7 +138,11 @@ def text_of(option: Option, value: Any) -> str:
     if isinstance(value, timedelta):
         return f"{(value // timedelta(microseconds=1)) * 1000}ns"
     if isinstance(value, (int, float)):
-        return f"{round(value * 10**9)}ns" if option.type == "duration" and math.isfinite(value) else str(value)
+        return (
+            f"{round(value * 10**9)}ns"
+            if option.type == "duration" and math.isfinite(value)
+            else str(value)
+        )
     if isinstance(value, bytes):
         if option.type == "bytes":
             return "".join(f"\\x{byte:02x}" for byte in value)
@@ -170,28 +154,24 @@ def text_of(option: Option, value: Any) -> str:
     raise TypeError(f"{option.name}: a {type(value).__name__} is no value of an option")
 
 
-def make_config(options: Mapping[str, Any]) -> Optional[_ffi.Config]:
+def make_config(options: Mapping[str, Any]) -> Optional[_ffi.Owned]:
     """A conpool_config of the options that are not None; None when there is none."""
     given = {keyword: value for keyword, value in options.items() if value is not None}
     if not given:
         return None
-    config = _ffi.Config()
-    check(lib.conpool_config_new(_ffi.out(config)))
+    config = _ffi.Owned("config")
+    check(lib.config_new(_ffi.out(config)))
     for keyword, value in given.items():
-        option = OPTIONS.get(keyword) or _BY_NAME.get(keyword)
-        error = _ffi.Error()
-        if option is None:
-            # Refused by the library, whose error offers the nearest name.
-            option = Option(keyword, *[""] * 6)
-        text = text_of(option, value).encode()
-        check(lib.conpool_config_set(config, option.name.encode(), text, len(text), _ffi.out(error)), error)
+        # One that nobody knows is refused by the library, whose error offers the nearest name.
+        option = OPTIONS.get(keyword) or _BY_NAME.get(keyword) or Option(keyword, *[""] * 6)
+        text, error = text_of(option, value).encode(), _ffi.Owned("error")
+        name = option.name.encode()
+        check(lib.config_set(config, name, text, len(text), _ffi.out(error)), error)
     return config
 
 
 def masked(options: Mapping[str, Any]) -> str:
     """Options as keywords of a constructor call, without secrets."""
-    parts = []
-    for keyword, value in options.items():
-        secret = any(word in keyword.replace(".", "_") for word in _SECRETS)
-        parts.append(f"{keyword}={'***' if secret and value else repr(value)}")
-    return ", ".join(parts)
+    secret = [key for key in options if any(word in key.replace(".", "_") for word in _SECRETS)]
+    shown = {**options, **{key: "***" for key in secret if options[key]}}
+    return ", ".join(f"{key}={value!r}" for key, value in shown.items() if value is not None)

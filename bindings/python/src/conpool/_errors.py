@@ -55,7 +55,7 @@ class HTTPStatusError(HTTPError):
         self.proof = PROOFS[_ffi.PROOF_MAYBE_PROCESSED]
 
     def __reduce__(self) -> Any:
-        return type(self), (self.args[0], self.response), self.__dict__
+        return type(self), (str(self), self.response), vars(self)
 
 
 class StreamError(HTTPError, RuntimeError):
@@ -190,14 +190,18 @@ BY_CLASS = {
     _ffi.CLASS_LIMIT: LimitError,
     _ffi.CLASS_BREAKER: CircuitOpenError,
 }
-_TIMEOUTS = {_ffi.PHASE_QUEUE: PoolTimeout, _ffi.PHASE_SEND: WriteTimeout, _ffi.PHASE_RECEIVE: ReadTimeout}
+_TIMEOUTS = {
+    _ffi.PHASE_QUEUE: PoolTimeout,
+    _ffi.PHASE_SEND: WriteTimeout,
+    _ffi.PHASE_RECEIVE: ReadTimeout,
+}
 _ENDS = {_ffi.PHASE_SEND: WriteError, _ffi.PHASE_RECEIVE: ReadError}
 _DIAL = range(_ffi.PHASE_QUEUE, _ffi.PHASE_TLS + 1)
 
 
 def status_name(status: int) -> str:
-    """ "E_CONNECT_REFUSED"; "UNKNOWN" for a code that the library does not know."""
-    text: bytes = lib.conpool_status_name(status)
+    """The name of a status code; "UNKNOWN" for one that the library does not know."""
+    text: bytes = lib.status_name(status)
     return text.decode()
 
 
@@ -208,10 +212,20 @@ def class_of(status: int, phase: int) -> Type[HTTPError]:
         return BY_NAME[name]
     if name.endswith("_TIMEOUT"):
         return _TIMEOUTS.get(phase, ConnectTimeout if phase in _DIAL else TimeoutException)
-    kind = BY_CLASS.get(lib.conpool_status_class(status), TransportError)
+    kind = BY_CLASS.get(lib.status_class(status), TransportError)
     if kind is NetworkError:
         return _ENDS.get(phase, ConnectError if phase in _DIAL else NetworkError)
     return kind
+
+
+def _make(status: int, phase: int, line: str) -> HTTPError:
+    name = status_name(status)
+    if name == "E_FORKED":
+        line += "; make a new client after fork()"
+    made = class_of(status, phase)(line if name != "UNKNOWN" else f"{line} (status {status})")
+    made.status, made.name, made.phase = status, name, _name_of(PHASES, phase)
+    made.report = str(made)
+    return made
 
 
 def _name_of(names: Tuple[str, ...], index: int) -> str:
@@ -220,44 +234,32 @@ def _name_of(names: Tuple[str, ...], index: int) -> str:
 
 def _attempt(error: Any, i: int) -> Attempt:
     return Attempt(
-        (lib.conpool_error_attempt_target(error, i) or b"").decode("utf-8", "replace"),
-        status_name(lib.conpool_error_attempt_status(error, i)),
-        _name_of(PHASES, lib.conpool_error_attempt_phase(error, i)),
-        lib.conpool_error_attempt_os_errno(error, i),
-        lib.conpool_error_attempt_started(error, i) / 1e9,
-        lib.conpool_error_attempt_duration(error, i) / 1e9,
+        (lib.error_attempt_target(error, i) or b"").decode("utf-8", "replace"),
+        status_name(lib.error_attempt_status(error, i)),
+        _name_of(PHASES, lib.error_attempt_phase(error, i)),
+        lib.error_attempt_os_errno(error, i),
+        lib.error_attempt_started(error, i) / 1e9,
+        lib.error_attempt_duration(error, i) / 1e9,
     )
 
 
 def of_status(status: int, context: str = "") -> HTTPError:
     """The exception for a status code alone."""
-    text: str = lib.conpool_status_text(status).decode()
-    if status_name(status) == "E_FORKED":
-        text += "; make a new client after fork()"
-    if status_name(status) == "UNKNOWN":
-        text = f"status {status}"
-    made = class_of(status, _ffi.PHASE_NONE)(f"{text}, {context}" if context else text)
-    made.status, made.name = status, status_name(status)
-    made.report = str(made)
-    return made
+    text = lib.status_text(status).decode()
+    return _make(status, _ffi.PHASE_NONE, f"{text}, {context}" if context else text)
 
 
 def of_error(error: Any, request: Optional[Request] = None) -> HTTPError:
     """The exception for a conpool_error, which stays whose it is."""
-    status, phase = lib.conpool_error_status(error), lib.conpool_error_phase(error)
-    line = lib.conpool_error_line(error).decode("utf-8", "replace")
-    if status_name(status) == "E_FORKED":
-        line += "; make a new client after fork()"
-    made = class_of(status, phase)(line)
-    made.status, made.name, made.phase = status, status_name(status), _name_of(PHASES, phase)
-    made.proof = _name_of(PROOFS, lib.conpool_error_proof(error))
-    made.os_errno = lib.conpool_error_os_errno(error)
-    made.tls_verify = lib.conpool_error_tls_verify(error)
-    h2_code, retry_after = lib.conpool_error_h2_code(error), lib.conpool_error_retry_after(error)
+    line = lib.error_line(error).decode("utf-8", "replace")
+    made = _make(lib.error_status(error), lib.error_phase(error), line)
+    made.proof = _name_of(PROOFS, lib.error_proof(error))
+    made.os_errno, made.tls_verify = lib.error_os_errno(error), lib.error_tls_verify(error)
+    h2_code, retry_after = lib.error_h2_code(error), lib.error_retry_after(error)
     made.h2_code = h2_code if h2_code >= 0 else None
     made.retry_after = retry_after / 1e9 if retry_after >= 0 else None
-    made.attempts = tuple(_attempt(error, i) for i in range(lib.conpool_error_attempt_count(error)))
-    made.report = lib.conpool_error_report(error).decode("utf-8", "replace")
+    made.attempts = tuple(_attempt(error, i) for i in range(lib.error_attempt_count(error)))
+    made.report = lib.error_report(error).decode("utf-8", "replace")
     made.request = request
     return made
 
@@ -273,10 +275,15 @@ def of_event(event: _ffi.Event, request: Optional[Request] = None) -> HTTPError:
     return made
 
 
-def check(status: int, error: Optional[_ffi.Error] = None, request: Optional[Request] = None, context: str = "") -> None:
+def check(status: int, error: Any = None, request: Optional[Request] = None) -> None:
     """Raises unless the status is 0."""
-    if status == 0:
-        return
-    if error is None or error.value is None:
-        raise of_status(status, context)
-    raise of_error(error, request)
+    if status != 0:
+        told = error is not None and error.value is not None
+        raise of_error(error, request) if told else of_status(status)
+
+
+def read_text(function: Any, *given: Any) -> str:
+    """The text that a function of the library answers."""
+    text = _ffi.Owned("text")
+    check(function(*given, _ffi.out(text)))
+    return str(text)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import types
-from ctypes import POINTER, c_char_p, c_int32, c_int64, c_size_t, c_uint16, c_uint32, c_uint64, c_void_p
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from ctypes import (
+    POINTER,
+    c_char_p,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from typing import Any, Dict, List, Sequence, Tuple
 
 SONAME = "libconpool.so.0"
-MAJOR = 0
 NEEDED = (0, 1, 0)  # the oldest library that has all that this package calls
 
 FOREVER = -1
@@ -33,119 +43,62 @@ BROKEN, REUSABLE = 0, 1
 class RawEvent(ctypes.Structure):
     """conpool_event, to the byte."""
 
-    _fields_ = [
-        ("kind", c_uint32),
-        ("flags", c_uint32),
-        ("op", c_uint64),
-        ("user_data", c_uint64),
-        ("status", c_int32),
-        ("reserved", c_uint32),
-        ("time_ns", c_int64),
-        ("object", c_void_p),
-        ("value", c_uint64 * 2),
-    ]
+    _fields_ = (
+        *(("kind", c_uint32), ("flags", c_uint32), ("op", c_uint64), ("user_data", c_uint64)),
+        *(("status", c_int32), ("reserved", c_uint32), ("time_ns", c_int64)),
+        *(("object", c_void_p), ("value", c_uint64 * 2)),
+    )
 
 
-EVENT_SIZE = ctypes.sizeof(RawEvent)
-
-# Pointers by what they point at. Borrowed texts come back as bytes, which copies them.
-_P, _OUT, _TEXT, _SIZE = c_void_p, POINTER(c_void_p), c_char_p, c_size_t
-_EVENTS, _OP, _PORTS, _SIZES = POINTER(RawEvent), POINTER(c_uint64), POINTER(c_uint16), POINTER(c_size_t)
-_INT, _STATUS = c_int32, c_int32
-
-# Every function of the library: what it returns, and its parameters.
+# A type of C by one letter. Borrowed texts come back as bytes, which copies them.
+TYPES: Dict[str, Any] = {
+    "-": None,
+    "p": c_void_p,
+    "t": c_char_p,
+    "i": c_int32,
+    "u": c_uint32,
+    "l": c_int64,
+    "U": c_uint64,
+    "z": c_size_t,
+    "I": POINTER(c_int32),
+    "H": POINTER(c_uint16),
+    "Q": POINTER(c_uint64),
+    "O": POINTER(c_void_p),
+    "E": POINTER(RawEvent),
+    "Z": POINTER(c_size_t),
+}
+# Every function of the library without its prefix: what it returns (what it takes).
+_SIGNATURES = """
+    version:u() version_string:t() status_name:t(i) status_text:t(i) status_class:i(i)
+    describe:i(tO) text_free:-(p) config_new:i(O) config_set:i(pttzO) config_free:-(p)
+    error_status:i(p) error_phase:i(p) error_proof:i(p) error_os_errno:i(p) error_h2_code:l(p)
+    error_tls_verify:l(p) error_retry_after:l(p) error_line:t(p) error_report:t(p)
+    error_attempt_count:z(p) error_attempt_target:t(pz) error_attempt_status:i(pz)
+    error_attempt_phase:i(pz) error_attempt_os_errno:i(pz) error_attempt_started:l(pz)
+    error_attempt_duration:l(pz) error_free:-(p) pool_new:i(pOO) pool_close:i(plpUQ)
+    pool_free:-(p) pool_metrics:i(ptO) pool_events:i(ptO) pool_events_since:i(ptUUQQO)
+    pool_event:i(pitztz) pool_explain:i(ppO) pool_set_resolver:i(ppU) endpoint_new:i(ptzpOO)
+    endpoint_new_host:i(pttzHzpOO) endpoint_new_addresses:i(pttzpOO)
+    endpoint_force_breaker:i(pt) endpoint_free:-(p) endpoint_acquire:i(pppUQ)
+    endpoint_preconnect:i(puppUQ) op_cancel:i(U) op_wait:i(UlE) queue_new:i(pO)
+    queue_next:i(pEul) queue_fd:i(p) queue_wake:-(p) queue_close:-(p) queue_free:-(p)
+    event_dispose:-(E) request_new:i(pttzpOO) request_new_at:i(pttzOO) request_header:i(ptztzO)
+    request_trailer:i(ptztzO) request_body:i(ppz) request_body_fd:i(pill)
+    request_body_stream:i(pl) request_idempotent:i(pi) request_start:i(ppipUQO)
+    request_free:-(p) body_write:i(UpzipUQ) perform:i(ppOO) response_status:i(p)
+    response_version:i(p) response_header_count:z(p) response_header_name:t(pzZ)
+    response_header_value:t(pzZ) response_header:t(ptzZ) response_trailer_count:z(p)
+    response_trailer_name:t(pzZ) response_trailer_value:t(pzZ) response_body:p(pZ)
+    response_describe:i(pO) response_free:-(p) connection_read:i(pzpUQ)
+    connection_write:i(ppzpUQ) connection_shutdown_write:i(ppUQ) connection_lend:i(piIO)
+    connection_release:-(pi) connection_address:t(p) connection_describe:i(pO) chunk_data:p(p)
+    chunk_size:z(p) chunk_free:-(p) lookup_name:t(p) lookup_family:i(p) lookup_answer:i(ptz)
+    lookup_fail:i(ptz) lookup_free:-(p)
+"""
+#: Every function of the library: what it returns, and what it takes.
 FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
-    "conpool_version": (c_uint32, []),
-    "conpool_version_string": (_TEXT, []),
-    "conpool_status_name": (_TEXT, [_STATUS]),
-    "conpool_status_text": (_TEXT, [_STATUS]),
-    "conpool_status_class": (_INT, [_STATUS]),
-    "conpool_describe": (_STATUS, [_TEXT, _OUT]),
-    "conpool_text_free": (None, [_P]),
-    "conpool_config_new": (_STATUS, [_OUT]),
-    "conpool_config_set": (_STATUS, [_P, _TEXT, _TEXT, _SIZE, _OUT]),
-    "conpool_config_free": (None, [_P]),
-    "conpool_error_status": (_STATUS, [_P]),
-    "conpool_error_phase": (_INT, [_P]),
-    "conpool_error_proof": (_INT, [_P]),
-    "conpool_error_os_errno": (_INT, [_P]),
-    "conpool_error_h2_code": (c_int64, [_P]),
-    "conpool_error_tls_verify": (c_int64, [_P]),
-    "conpool_error_retry_after": (c_int64, [_P]),
-    "conpool_error_line": (_TEXT, [_P]),
-    "conpool_error_report": (_TEXT, [_P]),
-    "conpool_error_attempt_count": (_SIZE, [_P]),
-    "conpool_error_attempt_target": (_TEXT, [_P, _SIZE]),
-    "conpool_error_attempt_status": (_STATUS, [_P, _SIZE]),
-    "conpool_error_attempt_phase": (_INT, [_P, _SIZE]),
-    "conpool_error_attempt_os_errno": (_INT, [_P, _SIZE]),
-    "conpool_error_attempt_started": (c_int64, [_P, _SIZE]),
-    "conpool_error_attempt_duration": (c_int64, [_P, _SIZE]),
-    "conpool_error_free": (None, [_P]),
-    "conpool_pool_new": (_STATUS, [_P, _OUT, _OUT]),
-    "conpool_pool_close": (_STATUS, [_P, c_int64, _P, c_uint64, _OP]),
-    "conpool_pool_free": (None, [_P]),
-    "conpool_pool_metrics": (_STATUS, [_P, _TEXT, _OUT]),
-    "conpool_pool_events": (_STATUS, [_P, _TEXT, _OUT]),
-    "conpool_pool_events_since": (_STATUS, [_P, _TEXT, c_uint64, c_uint64, _OP, _OP, _OUT]),
-    "conpool_pool_event": (_STATUS, [_P, _INT, _TEXT, _SIZE, _TEXT, _SIZE]),
-    "conpool_pool_explain": (_STATUS, [_P, _P, _OUT]),
-    "conpool_pool_set_resolver": (_STATUS, [_P, _P, c_uint64]),
-    "conpool_endpoint_new": (_STATUS, [_P, _TEXT, _SIZE, _P, _OUT, _OUT]),
-    "conpool_endpoint_new_host": (_STATUS, [_P, _TEXT, _TEXT, _SIZE, _PORTS, _SIZE, _P, _OUT, _OUT]),
-    "conpool_endpoint_new_addresses": (_STATUS, [_P, _TEXT, _TEXT, _SIZE, _P, _OUT, _OUT]),
-    "conpool_endpoint_force_breaker": (_STATUS, [_P, _TEXT]),
-    "conpool_endpoint_free": (None, [_P]),
-    "conpool_endpoint_acquire": (_STATUS, [_P, _P, _P, c_uint64, _OP]),
-    "conpool_endpoint_preconnect": (_STATUS, [_P, c_uint32, _P, _P, c_uint64, _OP]),
-    "conpool_op_cancel": (_STATUS, [c_uint64]),
-    "conpool_op_wait": (_STATUS, [c_uint64, c_int64, _EVENTS]),
-    "conpool_queue_new": (_STATUS, [_P, _OUT]),
-    "conpool_queue_next": (_INT, [_P, _EVENTS, c_uint32, c_int64]),
-    "conpool_queue_fd": (_INT, [_P]),
-    "conpool_queue_wake": (None, [_P]),
-    "conpool_queue_close": (None, [_P]),
-    "conpool_queue_free": (None, [_P]),
-    "conpool_event_dispose": (None, [_EVENTS]),
-    "conpool_request_new": (_STATUS, [_P, _TEXT, _TEXT, _SIZE, _P, _OUT, _OUT]),
-    "conpool_request_new_at": (_STATUS, [_P, _TEXT, _TEXT, _SIZE, _OUT, _OUT]),
-    "conpool_request_header": (_STATUS, [_P, _TEXT, _SIZE, _TEXT, _SIZE, _OUT]),
-    "conpool_request_trailer": (_STATUS, [_P, _TEXT, _SIZE, _TEXT, _SIZE, _OUT]),
-    "conpool_request_body": (_STATUS, [_P, _P, _SIZE]),
-    "conpool_request_body_fd": (_STATUS, [_P, _INT, c_int64, c_int64]),
-    "conpool_request_body_stream": (_STATUS, [_P, c_int64]),
-    "conpool_request_idempotent": (_STATUS, [_P, _INT]),
-    "conpool_request_start": (_STATUS, [_P, _P, _INT, _P, c_uint64, _OP, _OUT]),
-    "conpool_body_write": (_STATUS, [c_uint64, _P, _SIZE, _INT, _P, c_uint64, _OP]),
-    "conpool_perform": (_STATUS, [_P, _P, _OUT, _OUT]),
-    "conpool_request_free": (None, [_P]),
-    "conpool_response_status": (_INT, [_P]),
-    "conpool_response_version": (_INT, [_P]),
-    "conpool_response_header_count": (_SIZE, [_P]),
-    "conpool_response_header_name": (_TEXT, [_P, _SIZE, _SIZES]),
-    "conpool_response_header_value": (_TEXT, [_P, _SIZE, _SIZES]),
-    "conpool_response_header": (_TEXT, [_P, _TEXT, _SIZE, _SIZES]),
-    "conpool_response_trailer_count": (_SIZE, [_P]),
-    "conpool_response_trailer_name": (_TEXT, [_P, _SIZE, _SIZES]),
-    "conpool_response_trailer_value": (_TEXT, [_P, _SIZE, _SIZES]),
-    "conpool_response_body": (_P, [_P, _SIZES]),
-    "conpool_response_describe": (_STATUS, [_P, _OUT]),
-    "conpool_response_free": (None, [_P]),
-    "conpool_connection_read": (_STATUS, [_P, _SIZE, _P, c_uint64, _OP]),
-    "conpool_connection_write": (_STATUS, [_P, _P, _SIZE, _P, c_uint64, _OP]),
-    "conpool_connection_shutdown_write": (_STATUS, [_P, _P, c_uint64, _OP]),
-    "conpool_connection_lend": (_STATUS, [_P, _INT, POINTER(c_int32), _OUT]),
-    "conpool_connection_release": (None, [_P, _INT]),
-    "conpool_connection_address": (_TEXT, [_P]),
-    "conpool_connection_describe": (_STATUS, [_P, _OUT]),
-    "conpool_chunk_data": (_P, [_P]),
-    "conpool_chunk_size": (_SIZE, [_P]),
-    "conpool_chunk_free": (None, [_P]),
-    "conpool_lookup_name": (_TEXT, [_P]),
-    "conpool_lookup_family": (_INT, [_P]),
-    "conpool_lookup_answer": (_STATUS, [_P, _TEXT, _SIZE]),
-    "conpool_lookup_fail": (_STATUS, [_P, _TEXT, _SIZE]),
-    "conpool_lookup_free": (None, [_P]),
+    f"conpool_{name}": (TYPES[result], [TYPES[letter] for letter in taken])
+    for name, result, taken in re.findall(r"(\w+):(.)\((\w*)\)", _SIGNATURES)
 }
 
 
@@ -164,22 +117,20 @@ def load() -> Any:
     """The library's functions as attributes; ImportError with a sentence when it is not the right one."""
     opened, path = _open()
     if not hasattr(opened, "conpool_version"):
-        raise ImportError(f"conpool: {path} is not the conpool library: it has no conpool_version")
-    opened.conpool_version.restype = c_uint32
+        raise ImportError(f"conpool: {path} is not the library conpool: it has no conpool_version")
     number = opened.conpool_version()
     version = (number >> 16, number >> 8 & 255, number & 255)
-    texts = [".".join(map(str, part)) for part in (version, NEEDED)]
-    if version[0] != MAJOR:
-        raise ImportError(f"conpool: {path} is version {texts[0]}; this package needs a version {MAJOR}")
-    if version < NEEDED:
-        raise ImportError(f"conpool: {path} is version {texts[0]}; this package needs {texts[1]} or newer")
+    found, needed = (".".join(map(str, one)) for one in (version, NEEDED))
+    if version[0] != NEEDED[0] or version < NEEDED:
+        newer = f"{needed} or newer, below {NEEDED[0] + 1}.0.0"
+        raise ImportError(f"conpool: {path} is version {found}; this package needs {newer}")
     functions = types.SimpleNamespace()
     for name, (restype, argtypes) in FUNCTIONS.items():
         function = getattr(opened, name, None)
         if function is None:
-            raise ImportError(f"conpool: {path} (version {texts[0]}) has no function {name}")
+            raise ImportError(f"conpool: {path} (version {found}) has no function {name}")
         function.restype, function.argtypes = restype, argtypes
-        setattr(functions, name, function)
+        setattr(functions, name[len("conpool_") :], function)
     return functions
 
 
@@ -189,107 +140,46 @@ lib: Any = load()
 class Event(RawEvent):
     """An event that this package has taken. Its object goes with it, unless take() moved it."""
 
-    def __del__(self, _dispose: Any = lib.conpool_event_dispose) -> None:
+    def __del__(self, _dispose: Any = lib.event_dispose) -> None:
         if self.object is not None:
             _dispose(self)
 
 
 class Owned(c_void_p):
-    """A pointer that a function of the library fills in, and that is freed with its last reference.
+    """A pointer to an object of a kind, filled in by the library and freed with its last reference.
 
-    A call in another thread holds a reference for as long as it lasts, so that nothing is freed under it;
-    and whatever interrupts the interpreter between two steps, nothing is leaked or freed twice.
+    A call in another thread holds a reference while it lasts, so that nothing is freed under it;
+    and an interrupt between two steps neither leaks anything nor frees it twice.
     """
 
-    _free: Any
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.keep: Dict[Any, Any] = {}  # what its ops borrow: it goes after the object itself
+        self._free = getattr(lib, kind + "_free")
 
     def __del__(self) -> None:
         if self.value is not None:
             self._free(self)
 
-
-class Pool(Owned):
-    """A conpool_pool. `keep` holds what its ops borrow; it goes after the pool."""
-
-    _free = lib.conpool_pool_free
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.keep: Dict[int, Any] = {}
-
-
-class Queue(Owned):
-    """A conpool_queue. `keep` holds what its ops borrow; it goes after the queue."""
-
-    _free = lib.conpool_queue_free
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.keep: Dict[int, Any] = {}
-
-
-class Config(Owned):
-    """A conpool_config."""
-
-    _free = lib.conpool_config_free
-
-
-class Endpoint(Owned):
-    """A conpool_endpoint."""
-
-    _free = lib.conpool_endpoint_free
-
-
-class Request(Owned):
-    """A conpool_request. `body` is what its ops borrow."""
-
-    _free = lib.conpool_request_free
-    body: Optional[bytes] = None
-
-
-class Error(Owned):
-    """A conpool_error."""
-
-    _free = lib.conpool_error_free
-
-
-class Chunk(Owned):
-    """A conpool_chunk."""
-
-    _free = lib.conpool_chunk_free
-
-
-class Connection(Owned):
-    """A conpool_connection. `how` tells how its lease ends."""
-
-    how = BROKEN
-
-    def __del__(self, _release: Any = lib.conpool_connection_release) -> None:
-        if self.value is not None:
-            _release(self, self.how)
-
-
-class Text(Owned):
-    """A text that the library gave to the caller."""
-
-    _free = lib.conpool_text_free
-
     def __str__(self) -> str:
         return "" if self.value is None else ctypes.string_at(self.value).decode("utf-8", "replace")
 
 
-class Op(c_uint64):
-    """The id of an op; 0 until one is started."""
+class Lease(c_void_p):
+    """A conpool_connection. `how` tells how its lease ends, with its last reference."""
+
+    how = BROKEN
+
+    def __del__(self, _release: Any = lib.connection_release) -> None:
+        if self.value is not None:
+            _release(self, self.how)
 
 
-def out(value: Any) -> Any:
-    """A pointer to a ctypes object, for a function to fill in."""
-    return ctypes.byref(value)
+class Number(c_uint64):
+    """Room for a number; the id of an op, or 0 while none was started."""
 
 
-def number() -> c_uint64:
-    """Room for a number of 64 bits."""
-    return c_uint64()
+out = ctypes.byref  # a pointer to an object, for a function to fill in
 
 
 def ports(numbers: Sequence[int]) -> Any:
@@ -304,31 +194,35 @@ def events_buffer(count: int) -> Any:
 
 def events_of(buffer: Any, count: int) -> List[Event]:
     """The first events of a batch, each the owner of its object from now on."""
-    return [Event.from_buffer_copy(buffer, i * EVENT_SIZE) for i in range(count)]
+    return [Event.from_buffer_copy(buffer, i * ctypes.sizeof(RawEvent)) for i in range(count)]
 
 
 def chunk_bytes(chunk: Any) -> bytes:
     """A copy of a chunk's bytes."""
-    return ctypes.string_at(lib.conpool_chunk_data(chunk), lib.conpool_chunk_size(chunk))
+    return ctypes.string_at(lib.chunk_data(chunk), lib.chunk_size(chunk))
 
 
 def body_bytes(response: Any) -> bytes:
     """A copy of the body of a response that was delivered whole."""
     size = c_size_t()
-    data = lib.conpool_response_body(response, ctypes.byref(size))
+    data = lib.response_body(response, out(size))
     return ctypes.string_at(data, size.value) if size.value else b""
 
 
-def lend(connection: Connection, blocking: bool) -> Tuple[int, int, bytes]:
+def lend(connection: Lease, blocking: bool) -> Tuple[int, int, bytes]:
     """(status, descriptor, bytes that were received already)."""
-    fd, chunk = c_int32(-1), Chunk()
-    status = lib.conpool_connection_lend(connection, int(blocking), ctypes.byref(fd), ctypes.byref(chunk))
+    fd, chunk = c_int32(-1), Owned("chunk")
+    status = lib.connection_lend(connection, int(blocking), out(fd), out(chunk))
     return status, fd.value, chunk_bytes(chunk) if chunk.value is not None else b""
 
 
 def describe(what: str) -> Any:
     """One of the library's own tables: "options", "statuses", "events" or "build"."""
-    text = Text()
-    if lib.conpool_describe(what.encode(), ctypes.byref(text)) != 0:
+    text = Owned("text")
+    if lib.describe(what.encode(), out(text)) != 0:
         raise ValueError(f"conpool: the library has no table {what!r}")
     return json.loads(str(text))
+
+
+#: Every status code of the library by its name.
+STATUSES: Dict[str, int] = {row["name"]: row["value"] for row in describe("statuses")}

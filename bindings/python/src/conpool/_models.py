@@ -6,15 +6,25 @@ import codecs
 import json as jsonlib
 import re
 from typing import (
-    Any, AsyncIterator, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union,
+    Any,
+    AsyncIterator,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
 )
 
 from . import _ffi
-from ._errors import HTTPStatusError, StreamError, check
+from ._errors import HTTPStatusError, StreamError, read_text
 from ._ffi import lib
 
 HeaderText = Union[str, bytes]
-HeaderTypes = Union["Headers", Mapping[HeaderText, HeaderText], Mapping[str, str], Iterable[Tuple[HeaderText, HeaderText]]]
+HeaderTypes = Union[Mapping[Any, HeaderText], Iterable[Tuple[HeaderText, HeaderText]]]
 
 _VERSIONS = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
@@ -70,7 +80,9 @@ class Headers(Mapping[str, str]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return sorted((n.lower(), v) for n, v in self.raw) == sorted((n.lower(), v) for n, v in other.raw)
+        return sorted((n.lower(), v) for n, v in self.raw) == sorted(
+            (n.lower(), v) for n, v in other.raw
+        )
 
     def __repr__(self) -> str:
         return f"Headers({self.multi_items()!r})"
@@ -84,35 +96,23 @@ class Request(NamedTuple):
     headers: Headers
 
 
-class ConnectionInfo:
+class ConnectionInfo(NamedTuple):
     """The connection that a response came over."""
 
-    def __init__(self, facts: Mapping[str, Any]) -> None:
-        self.facts = facts  #: all that the library tells
-        self.id: Optional[int] = facts.get("connection", facts.get("id"))  #: counted from the pool's start
-        self.address: str = facts.get("address", "")  #: the peer's: "192.0.2.1:443"
-        self.local: str = facts.get("local", "")
-        self.reused: bool = facts.get("reused", False)  #: whether it was used before
-        self.uses: int = facts.get("uses", 0)
-        self.attempts: List[Dict[str, Any]] = facts.get("attempts", [])  #: of the dial, where the library tells them
-        self.sends: int = facts.get("sends", 0)  #: how often the request was sent
-        self.resends: List[str] = facts.get("resends", [])  #: why it was sent again
-        tls: Mapping[str, Any] = facts.get("tls", {})
-        self.tls_version: Optional[str] = facts.get("tls_version", tls.get("version"))
-        self.alpn: Optional[str] = facts.get("alpn", tls.get("alpn"))
-
-    @property
-    def family(self) -> str:
-        """ "v4", "v6" or "unix"."""
-        return "unix" if self.address.startswith("unix:") else "v6" if self.address.startswith("[") else "v4"
-
-    def __repr__(self) -> str:
-        return f"<ConnectionInfo {self.id} {self.address} reused={self.reused}>"
+    id: Optional[int] = None  #: counted from the pool's start
+    address: str = ""  #: the peer's: "192.0.2.1:443", "[2001:db8::1]:443" or "unix:/path"
+    local: str = ""  #: our own
+    reused: bool = False  #: whether it was used before
+    uses: int = 0  #: how often, this time included
+    rtt: float = 0.0  #: its round trip in seconds
+    tls_version: Optional[str] = None
+    alpn: Optional[str] = None
+    attempts: Tuple[Dict[str, Any], ...] = ()  #: of its dial, where the library tells them
 
 
 def _lines(response: Any, kind: str) -> List[Tuple[bytes, bytes]]:
-    name, value = getattr(lib, f"conpool_response_{kind}_name"), getattr(lib, f"conpool_response_{kind}_value")
-    count: int = getattr(lib, f"conpool_response_{kind}_count")(response)
+    name, value = getattr(lib, f"response_{kind}_name"), getattr(lib, f"response_{kind}_value")
+    count: int = getattr(lib, f"response_{kind}_count")(response)
     return [(name(response, i, None), value(response, i, None)) for i in range(count)]
 
 
@@ -121,17 +121,15 @@ class Response:
 
     def __init__(self, pointer: Any, request: Request) -> None:
         self.request = request
-        self.status_code: int = lib.conpool_response_status(pointer)
-        self.http_version = _VERSIONS.get(lib.conpool_response_version(pointer), "HTTP/?")
+        self.status_code: int = lib.response_status(pointer)
+        self.http_version = _VERSIONS.get(lib.response_version(pointer), "HTTP/?")
         self.headers = Headers(_lines(pointer, "header"))
         self._content: Optional[bytes] = _ffi.body_bytes(pointer)
         self._finish(pointer)
 
     def _finish(self, pointer: Any) -> None:
         """Takes what is known only at the end."""
-        text = _ffi.Text()
-        check(lib.conpool_response_describe(pointer, _ffi.out(text)))
-        self._describe = str(text)
+        self._describe = read_text(lib.response_describe, pointer)
         self.trailers = Headers(_lines(pointer, "trailer"))
 
     @property
@@ -141,10 +139,10 @@ class Response:
 
     @property
     def timings(self) -> Dict[str, float]:
-        """When each phase ended, in seconds from the call: "resolved", "connected", "secured" (only where a
-        connection was dialed for it), "leased", "sent", "head", "total"."""
-        ends = [(name, value) for name, value in self.facts.items() if name.endswith("_ns") and name != "rtt_ns"]
-        return {name[: -len("_ns")]: value / 1e9 for name, value in ends}
+        """When each phase ended, in seconds from the call: "resolved", "connected", "secured" (only
+        where a connection was dialed for it), "leased", "sent", "head", "total"."""
+        ends = {key[:-3]: value for key, value in self.facts.items() if key.endswith("_ns")}
+        return {key: value / 1e9 for key, value in ends.items() if key != "rtt"}
 
     @property
     def elapsed(self) -> float:
@@ -154,7 +152,10 @@ class Response:
     @property
     def connection(self) -> ConnectionInfo:
         """The connection that it came over."""
-        return ConnectionInfo(self.facts)
+        facts = self.facts
+        facts.update(id=facts.get("connection"), rtt=facts.get("rtt_ns", 0) / 1e9)
+        facts["attempts"] = tuple(facts.get("attempts", ()))
+        return ConnectionInfo(**{key: facts[key] for key in ConnectionInfo._fields if key in facts})
 
     @property
     def url(self) -> str:
@@ -171,7 +172,8 @@ class Response:
     @property
     def encoding(self) -> str:
         """The charset of Content-Type, or utf-8."""
-        found = re.search(r"charset\s*=\s*\"?([^\s\";]+)", self.headers.get("content-type", ""), re.I)
+        kind = self.headers.get("content-type", "")
+        found = re.search(r"charset\s*=\s*\"?([^\s\";]+)", kind, re.I)
         try:
             return codecs.lookup(found.group(1)).name if found else "utf-8"
         except LookupError:
@@ -203,171 +205,188 @@ class Response:
             raise HTTPStatusError(f"{asked} was answered with status {self.status_code}", self)
         return self
 
+    def _pieces(self) -> Iterator[bytes]:
+        yield self.content
+
     def iter_bytes(self, chunk_size: Optional[int] = None) -> Iterator[bytes]:
-        """The body in pieces of a size, or as they came."""
-        return resized(iter([self.content]), chunk_size)
+        """The body in pieces of a size, or as they come. A streamed one once, unless read()."""
+        return through(self._pieces(), Resize(chunk_size))
 
     def iter_text(self) -> Iterator[str]:
-        """The body as text, in pieces as they came."""
-        decode = codecs.getincrementaldecoder(self.encoding)("replace").decode
-        for piece in self.iter_bytes():
-            yield decode(piece)
-        yield decode(b"", True)
+        """The body as text, in pieces as they come."""
+        return through(self._pieces(), Decode(self.encoding))
 
     def iter_lines(self) -> Iterator[str]:
         """The lines of the body, without their ends."""
-        lines = LineSplitter()
-        for piece in self.iter_text():
-            yield from lines.feed(piece)
-        yield from lines.rest()
+        return through(self.iter_text(), Lines())
 
     def __repr__(self) -> str:
         return f"<Response [{self.status_code}]>"
 
 
-class LineSplitter:
-    """Text in pieces to lines."""
+class Resize:
+    """Pieces of a size, the last one perhaps shorter; as they are without a size."""
+
+    def __init__(self, size: Optional[int]) -> None:
+        self._size, self._held = size, bytearray()
+
+    def feed(self, piece: bytes) -> List[bytes]:
+        """What a piece completes."""
+        if self._size is None:
+            return [piece] if piece else []
+        self._held += piece
+        whole = len(self._held) - len(self._held) % self._size
+        ready, self._held = bytes(self._held[:whole]), self._held[whole:]
+        return [ready[i : i + self._size] for i in range(0, whole, self._size)]
+
+    def rest(self) -> List[bytes]:
+        """What is left."""
+        return [bytes(self._held)] if self._held else []
+
+
+class Decode:
+    """Bytes to text."""
+
+    def __init__(self, encoding: str) -> None:
+        self._decode = codecs.getincrementaldecoder(encoding)("replace").decode
+
+    def feed(self, piece: bytes) -> List[str]:
+        """What a piece completes."""
+        return [text] if (text := self._decode(piece)) else []
+
+    def rest(self) -> List[str]:
+        """What is left."""
+        return [text] if (text := self._decode(b"", True)) else []
+
+
+class Lines:
+    """Text to lines, without their ends."""
 
     def __init__(self) -> None:
         self._open: List[str] = []
 
     def feed(self, piece: str) -> List[str]:
-        """The lines that a piece completes."""
-        if "\n" not in piece:
-            self._open.append(piece)
-            return []
-        lines = ("".join(self._open) + piece).split("\n")
-        self._open = [lines.pop()]
+        """What a piece completes."""
+        *lines, last = piece.split("\n")
+        if lines:
+            lines[0] = "".join([*self._open, lines[0]])
+            self._open = []
+        self._open.append(last)
         return [line[:-1] if line.endswith("\r") else line for line in lines]
 
     def rest(self) -> List[str]:
-        """The last line, if it has no end."""
+        """What is left."""
         last = "".join(self._open)
         return [last] if last else []
 
 
-def resized(pieces: Iterator[bytes], size: Optional[int]) -> Iterator[bytes]:
-    """Pieces of a size, the last one perhaps shorter; as they are without a size."""
-    held = bytearray()
+def through(pieces: Iterable[Any], stage: Any) -> Iterator[Any]:
+    """Pieces as a stage makes them."""
     for piece in pieces:
-        if size is None:
-            if piece:
-                yield piece
-            continue
-        held += piece
-        while len(held) >= size:
-            yield bytes(held[:size])
-            del held[:size]
-    if held:
-        yield bytes(held)
+        yield from stage.feed(piece)
+    yield from stage.rest()
+
+
+async def athrough(pieces: AsyncIterator[Any], stage: Any) -> AsyncIterator[Any]:
+    """Pieces as a stage makes them."""
+    async for piece in pieces:
+        for made in stage.feed(piece):
+            yield made
+    for made in stage.rest():
+        yield made
 
 
 class StreamedResponse(Response):
     """A response whose body is read from the connection as it is asked for."""
 
-    def __init__(self, head: _ffi.Event, request: Request, source: Any) -> None:
+    def __init__(self, head: _ffi.Event, request: Request, exchange: Any) -> None:
         super().__init__(head.object, request)
-        self._content, self._source, self._started = None, source, False
+        self._content, self._exchange, self._started = None, exchange, False
         self.is_closed = False
 
     def _take(self, event: _ffi.Event) -> Optional[bytes]:
         """The bytes of a chunk; None for the end. Other kinds are empty."""
         if event.flags & _ffi.EVENT_FINAL:
             if event.status != 0:
-                raise self._source.failure(event)
+                raise self._exchange.failure(event)
             self._finish(event.object)
             return None
         return _ffi.chunk_bytes(event.object) if event.kind == _ffi.EVENT_CHUNK else b""
 
     def _start(self) -> None:
         if self._started or self.is_closed:
-            raise StreamError("the body was read already" if self._started else "the response is closed")
+            how = "was read already" if self._started else "cannot be read: the response is closed"
+            raise StreamError(f"the body {how}")
         self._started = True
 
-    def iter_bytes(self, chunk_size: Optional[int] = None) -> Iterator[bytes]:
-        """The body in pieces of a size, or as they come. Once; afterwards only what read() kept."""
-        if self._content is not None:
-            return resized(iter([self._content]), chunk_size)
-        self._start()
-        return resized(self._pieces(), chunk_size)
-
     def _pieces(self) -> Iterator[bytes]:
+        if self._content is not None:
+            yield self._content
+            return
+        self._start()
         try:
-            while True:
-                piece = self._take(self._source.next_event())
-                if piece is None:
-                    return
+            while (piece := self._take(self._exchange.next_event())) is not None:
                 yield piece
         finally:
             self.close()
 
     def read(self) -> bytes:
         """The whole body, which `content`, `text` and `json()` have from then on."""
-        if self._content is None:
-            self._content = b"".join(self.iter_bytes())
+        self._content = b"".join(self.iter_bytes())
         return self._content
 
     def close(self) -> None:
-        """Ends the exchange; what was not read is dropped."""
+        """Ends the exchange; what was not read is dropped. Harmless twice."""
         self.is_closed = True
-        self._source.close()
+        self._exchange.close()
+
+    def __enter__(self) -> StreamedResponse:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self.close()
 
 
 class AsyncStreamedResponse(StreamedResponse):
     """A response whose body is read from the connection as it is asked for, with `await`."""
 
-    async def aiter_bytes(self, chunk_size: Optional[int] = None) -> AsyncIterator[bytes]:
-        """The body in pieces of a size, or as they come. Once; afterwards only what aread() kept."""
-        if self._content is not None:
-            for piece in resized(iter([self._content]), chunk_size):
-                yield piece
-            return
-        self._start()
-        held = bytearray()
-        try:
-            while True:
-                taken = self._take(await self._source.next_event())
-                if taken is None:
-                    break
-                if chunk_size is None:
-                    if taken:
-                        yield taken
-                    continue
-                held += taken
-                while len(held) >= chunk_size:
-                    yield bytes(held[:chunk_size])
-                    del held[:chunk_size]
-            if held:
-                yield bytes(held)
-        finally:
-            self.close()
-
-    async def aiter_text(self) -> AsyncIterator[str]:
-        """The body as text, in pieces as they come."""
-        decode = codecs.getincrementaldecoder(self.encoding)("replace").decode
-        async for piece in self.aiter_bytes():
-            yield decode(piece)
-        yield decode(b"", True)
-
-    async def aiter_lines(self) -> AsyncIterator[str]:
-        """The lines of the body, without their ends."""
-        lines = LineSplitter()
-        async for piece in self.aiter_text():
-            for line in lines.feed(piece):
-                yield line
-        for line in lines.rest():
-            yield line
-
-    async def aread(self) -> bytes:
-        """The whole body, which `content`, `text` and `json()` have from then on."""
-        if self._content is None:
-            self._content = b"".join([piece async for piece in self.aiter_bytes()])
-        return self._content
-
-    async def aclose(self) -> None:
-        """Ends the exchange; what was not read is dropped."""
-        self.close()
-
     def _pieces(self) -> Iterator[bytes]:
         raise StreamError("this response is read with await: aiter_bytes(), aread()")
 
+    async def _apieces(self) -> AsyncIterator[bytes]:
+        if self._content is not None:
+            yield self._content
+            return
+        self._start()
+        try:
+            while (piece := self._take(await self._exchange.next_event())) is not None:
+                yield piece
+        finally:
+            self.close()
+
+    def aiter_bytes(self, chunk_size: Optional[int] = None) -> AsyncIterator[bytes]:
+        """The body in pieces of a size, or as they come. Once, unless aread() kept it."""
+        return athrough(self._apieces(), Resize(chunk_size))
+
+    def aiter_text(self) -> AsyncIterator[str]:
+        """The body as text, in pieces as they come."""
+        return athrough(self._apieces(), Decode(self.encoding))
+
+    def aiter_lines(self) -> AsyncIterator[str]:
+        """The lines of the body, without their ends."""
+        return athrough(self.aiter_text(), Lines())
+
+    async def aread(self) -> bytes:
+        """The whole body, which `content`, `text` and `json()` have from then on."""
+        self._content = b"".join([piece async for piece in self.aiter_bytes()])
+        return self._content
+
+    async def aclose(self) -> None:
+        """Ends the exchange; what was not read is dropped. Harmless twice."""
+        self.close()
+
+    async def __aenter__(self) -> AsyncStreamedResponse:
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        self.close()
