@@ -1,40 +1,11 @@
-"""conpool: the client-side connection layer. HTTP requests and connections of any protocol, pooled."""
+"""The client-side connection layer: HTTP requests and connections of any protocol, pooled."""
 
+from . import _errors
 from ._aclient import AsyncClient, AsyncConnection
 from ._base import Endpoint, Events, Lent
 from ._client import Client, Connection
 from ._config import OPTIONS, UNSET, Limits, Option, Timeout
-from ._errors import (
-    Attempt,
-    CancelledError,
-    CircuitOpenError,
-    ClosedError,
-    CloseError,
-    ConnectError,
-    ConnectTimeout,
-    DNSError,
-    DNSTimeout,
-    HTTPError,
-    HTTPStatusError,
-    InvalidURL,
-    LimitError,
-    LocalProtocolError,
-    NetworkError,
-    PoolTimeout,
-    ProtocolError,
-    ReadError,
-    ReadTimeout,
-    RemoteProtocolError,
-    ResourceError,
-    StreamError,
-    TimeoutException,
-    TLSError,
-    TLSTimeout,
-    TransportError,
-    UsageError,
-    WriteError,
-    WriteTimeout,
-)
+from ._errors import *  # noqa: F403
 from ._ffi import STATUSES, describe
 from ._models import (
     AsyncStreamedResponse,
@@ -46,4 +17,11 @@ from ._models import (
 )
 from ._version import __version__
 
-__all__ = [name for name in dir() if not name.startswith("_")] + ["__version__"]
+# fmt: off
+__all__ = [
+    "OPTIONS", "STATUSES", "UNSET", "AsyncClient", "AsyncConnection", "AsyncStreamedResponse",
+    "Client", "Connection", "ConnectionInfo", "Endpoint", "Events", "Headers", "Lent", "Limits",
+    "Option", "Request", "Response", "StreamedResponse", "Timeout", "__version__", "describe",
+]
+# fmt: on
+__all__ += _errors.__all__

@@ -1,4 +1,4 @@
-"""The client for asyncio: a queue in each event loop that uses it; to cancel a task is to cancel its op."""
+"""The client for asyncio: a queue in each event loop; cancelling a task cancels its op."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 from functools import partialmethod
-from typing import Any, AsyncIterator, Coroutine, Generator, List, Optional, Sequence, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterator,
+    Coroutine,
+    Generator,
+    List,
+    Optional,
+    Sequence,
+    Union,
+)
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
 from ._engine import AsyncExchange, LoopQueue, take_lease
 from ._ffi import lib
 from ._models import AsyncStreamedResponse, Response
+
+if TYPE_CHECKING:
+    _Verb = partialmethod[Coroutine[Any, Any, Response]]
 
 
 class AsyncConnection(BaseConnection):
@@ -23,7 +36,7 @@ class AsyncConnection(BaseConnection):
     """
 
     async def _run(self, start: Any, borrowed: Any = None) -> _ffi.Event:
-        return await self._client._queue().run(start, borrowed)
+        return await self._client._queue().run(start, borrowed)  # type: ignore[no-any-return]
 
     async def recv(self, size: int = 0) -> bytes:
         """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
@@ -142,13 +155,14 @@ class AsyncClient(BaseClient):
         finally:
             exchange.close()
 
-    get = partialmethod(request, "GET")
-    head = partialmethod(request, "HEAD")
-    options = partialmethod(request, "OPTIONS")
-    post = partialmethod(request, "POST")
-    put = partialmethod(request, "PUT")
-    patch = partialmethod(request, "PATCH")
-    delete = partialmethod(request, "DELETE")
+    #: request() with the method of this name
+    get: _Verb = partialmethod(request, "GET")
+    head: _Verb = partialmethod(request, "HEAD")
+    options: _Verb = partialmethod(request, "OPTIONS")
+    post: _Verb = partialmethod(request, "POST")
+    put: _Verb = partialmethod(request, "PUT")
+    patch: _Verb = partialmethod(request, "PATCH")
+    delete: _Verb = partialmethod(request, "DELETE")
 
     def _exchange(self, call: Call) -> AsyncExchange:
         exchange = AsyncExchange(self._queue(), call.start, call.request, call.handle.keep)
@@ -173,7 +187,7 @@ class AsyncClient(BaseClient):
     async def stream(
         self, method: str, url: str, **given: Any
     ) -> AsyncIterator[AsyncStreamedResponse]:
-        """As request(), but answers when the header has come; the body is read from the response."""
+        """As request(), but answers when the header has come: the body is read as it comes."""
         async with await self.open_stream(method, url, **given) as response:
             yield response
 

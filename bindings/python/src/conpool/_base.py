@@ -121,7 +121,7 @@ class BaseClient:
 
     def __del__(self) -> None:
         if getattr(self, "_pool", None) is not None and self._pid == os.getpid():
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, source=self)
             self._drop()
 
     @property
@@ -348,12 +348,9 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
             return None
         read = content.read
         content = iter(lambda: read(PIECE_BYTES), b"")
-    elif isinstance(content, Mapping) or not (
-        hasattr(content, "__iter__") or hasattr(content, "__aiter__")
-    ):
-        raise UsageError(
-            f"a body is bytes, text, a file or an iterable of bytes, and no {type(content).__name__}"
-        )
+    elif isinstance(content, Mapping) or not {"__iter__", "__aiter__"} & set(dir(content)):
+        of = type(content).__name__
+        raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {of}")
     try:
         size = int(headers.get("content-length", "-1"))
     except ValueError:
@@ -370,7 +367,7 @@ def checked_piece(piece: Any) -> bytes:
 
 
 class Lent(NamedTuple):
-    """A descriptor that was lent by a connection, and bytes that belong before anything it gives."""
+    """A connection's descriptor, and the bytes that belong before anything it gives."""
 
     fd: int
     received: bytes
@@ -394,7 +391,7 @@ class BaseConnection:
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None and self._pid == os.getpid():
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, source=self)
         self._end(_ffi.BROKEN)
 
     def _opened(self) -> _ffi.Lease:

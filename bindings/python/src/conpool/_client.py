@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partialmethod
-from typing import Any, Iterator, Sequence, Union
+from typing import TYPE_CHECKING, Any, Iterator, Sequence, Union
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
@@ -12,6 +12,9 @@ from ._engine import Exchange, run, take_lease, wait
 from ._errors import UsageError
 from ._ffi import lib
 from ._models import Response, StreamedResponse
+
+if TYPE_CHECKING:
+    _Verb = partialmethod[Response]
 
 
 class Connection(BaseConnection):
@@ -89,13 +92,14 @@ class Client(BaseClient):
         finally:
             exchange.close()
 
-    get = partialmethod(request, "GET")
-    head = partialmethod(request, "HEAD")
-    options = partialmethod(request, "OPTIONS")
-    post = partialmethod(request, "POST")
-    put = partialmethod(request, "PUT")
-    patch = partialmethod(request, "PATCH")
-    delete = partialmethod(request, "DELETE")
+    #: request() with the method of this name
+    get: _Verb = partialmethod(request, "GET")
+    head: _Verb = partialmethod(request, "HEAD")
+    options: _Verb = partialmethod(request, "OPTIONS")
+    post: _Verb = partialmethod(request, "POST")
+    put: _Verb = partialmethod(request, "PUT")
+    patch: _Verb = partialmethod(request, "PATCH")
+    delete: _Verb = partialmethod(request, "DELETE")
 
     def _exchange(self, call: Call) -> Exchange:
         if call.pieces is not None and not hasattr(call.pieces, "__iter__"):
@@ -120,7 +124,7 @@ class Client(BaseClient):
 
     @contextmanager
     def stream(self, method: str, url: str, **given: Any) -> Iterator[StreamedResponse]:
-        """As request(), but answers when the header has come; the body is read from the response."""
+        """As request(), but answers when the header has come: the body is read as it comes."""
         with self.open_stream(method, url, **given) as response:
             yield response
 
@@ -133,7 +137,7 @@ class Client(BaseClient):
         addresses: Union[str, Sequence[str], None] = None,
         **given: Any,
     ) -> Connection:
-        """Leases a connection for any protocol but HTTP; arguments as of endpoint(), and `timeout`."""
+        """Leases a connection for any protocol but HTTP; arguments as of endpoint()."""
         start = self._acquire(target, port, tls=tls, addresses=addresses, **given)
         return Connection(take_lease(run(self._opened(), start)), self)
 

@@ -132,7 +132,7 @@ def timeout_options(timeout: Union[TimeoutTypes, Unset]) -> Dict[str, OptionValu
 
 
 def text_of(option: Option, value: Any) -> str:
-    """A Python value as the library's text. What is not of the option's type is left for the library to refuse."""
+    """A Python value as the library's text, which refuses what is not of the option's type."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, timedelta):

@@ -173,11 +173,11 @@ class LoopQueue:
 
     def drain(self) -> None:
         """Takes one batch of events, each to whom it belongs. The loop calls again for more."""
-        if self._queue is None:
-            return None
-        count = lib.queue_next(self._queue, self._buffer, BATCH, 0)
+        count = -1
+        if self._queue is not None:
+            count = lib.queue_next(self._queue, self._buffer, BATCH, 0)
         if count < 0:
-            return self.close()
+            self.close()
         for event in _ffi.events_of(self._buffer, count):
             final = event.flags & _ffi.EVENT_FINAL
             find = self._inboxes.pop if final else self._inboxes.get
@@ -262,7 +262,7 @@ class AsyncExchange:
             if error.name == "E_STALE":
                 return False  # the request has ended, and its last event tells how
             raise
-        return (await inbox.next()).status == 0
+        return bool((await inbox.next()).status == 0)
 
     async def next_event(self) -> _ffi.Event:
         """The next event of the request."""

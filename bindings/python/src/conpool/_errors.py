@@ -10,6 +10,17 @@ from ._ffi import lib
 if TYPE_CHECKING:
     from ._models import Request, Response
 
+# fmt: off
+__all__ = [
+    "Attempt", "CancelledError", "CircuitOpenError", "CloseError", "ClosedError", "ConnectError",
+    "ConnectTimeout", "DNSError", "DNSTimeout", "HTTPError", "HTTPStatusError", "InvalidURL",
+    "LimitError", "LocalProtocolError", "NetworkError", "PoolTimeout", "ProtocolError",
+    "ReadError", "ReadTimeout", "RemoteProtocolError", "ResourceError", "StreamError", "TLSError",
+    "TLSTimeout", "TimeoutException", "TransportError", "UsageError", "WriteError",
+    "WriteTimeout",
+]
+# fmt: on
+
 PHASES = ("none", "queue", "dns", "connect", "hop", "tls", "session", "send", "receive")
 PROOFS = ("never_sent", "not_processed", "maybe_processed")
 
@@ -42,7 +53,7 @@ class HTTPError(Exception):
 
     @property
     def safe_to_retry(self) -> bool:
-        """Whether the peer certainly did nothing of it: sending it again cannot have a second effect."""
+        """Whether the peer certainly did nothing: sending it again has no second effect."""
         return self.proof != PROOFS[_ffi.PROOF_MAYBE_PROCESSED]
 
 
@@ -63,7 +74,7 @@ class StreamError(HTTPError, RuntimeError):
 
 
 class UsageError(HTTPError, ValueError):
-    """The call itself is wrong: an argument, an option, or the moment. Repeating it does not help."""
+    """The call itself is wrong: an argument, an option, or the moment."""
 
 
 class InvalidURL(UsageError):
@@ -162,7 +173,8 @@ class RemoteProtocolError(ProtocolError):
     """By the peer: its response is malformed, truncated, too large or missing."""
 
 
-# Codes are judged by their class, so that those of newer libraries find their place, too; these are finer.
+# Codes are judged by their class, so that those of newer libraries find their place, too. Some
+# are told apart inside it.
 BY_NAME = {
     "E_BAD_URL": InvalidURL,
     "E_BAD_NAME": InvalidURL,

@@ -114,7 +114,7 @@ def _open() -> Tuple[ctypes.CDLL, str]:
 
 
 def load() -> Any:
-    """The library's functions as attributes; ImportError with a sentence when it is not the right one."""
+    """The library's functions as attributes; ImportError when it is not one that will do."""
     opened, path = _open()
     if not hasattr(opened, "conpool_version"):
         raise ImportError(f"conpool: {path} is not the library conpool: it has no conpool_version")

@@ -41,7 +41,7 @@ def _decode(text: bytes) -> str:
 
 
 class Headers(Mapping[str, str]):
-    """Header lines in their order; names are the same in upper and lower case, and may come more than once."""
+    """Header lines in their order. Names are the same in upper and lower case, and may repeat."""
 
     def __init__(self, headers: Optional[HeaderTypes] = None) -> None:
         if headers is None:
