@@ -36,7 +36,7 @@ impl Client {
         let engine = Engine::new(&self.pool)?;
         // SAFETY: the queue lives.
         let fd = unsafe { sys::conpool_queue_fd(engine.queue()) };
-        if fd < 0 {
+        if fd < 0 && fd != sys::CONPOOL_E_UNSUPPORTED {
             return Err(Error::of_status(fd));
         }
         let client = Client { pool: Arc::clone(&self.pool), engine, pumped: false };
@@ -81,7 +81,12 @@ impl Queue {
 
 impl AsFd for Queue {
     /// Readable exactly while `turn` has something to give. Never read, write or close it.
+    ///
+    /// # Panics
+    ///
+    /// In a simulated world (`loop.world = simulated`), whose queues have no descriptor.
     fn as_fd(&self) -> BorrowedFd<'_> {
+        assert!(self.fd >= 0, "queues of a simulated world have no descriptor");
         // SAFETY: the descriptor is open as long as the queue.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }

@@ -171,7 +171,9 @@ pub fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
         stream.read_exact(&mut body).ok()?;
         request.extend(body);
     } else if head.contains("transfer-encoding: chunked") {
-        while !request.ends_with(b"0\r\n\r\n") {
+        // Up to the last chunk and the trailers behind it.
+        let last = |request: &[u8]| request.windows(5).any(|part| part == b"\r\n0\r\n");
+        while !(request.ends_with(b"\r\n\r\n") && last(&request)) {
             match stream.read(&mut byte) {
                 Ok(1) => request.push(byte[0]),
                 _ => return None,

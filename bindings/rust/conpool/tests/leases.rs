@@ -1,0 +1,257 @@
+//! Leases: read, write, release, lend.
+
+mod support;
+
+use conpool::{block_on, Connection, ErrorKind};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::io::{AsFd, AsRawFd};
+use std::time::Duration;
+use support::{builder, client, eventually, stat, After, Server};
+
+fn ask(connection: &Connection, text: &str) {
+    let mut connection = connection;
+    connection.write_all(text.as_bytes()).unwrap();
+    let mut answer = vec![0; text.len()];
+    connection.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), text);
+}
+
+#[test]
+fn a_released_connection_is_used_again() {
+    let server = Server::echo();
+    let client = client();
+    let mut first = client.connect(server.tcp()).unwrap();
+    assert!(!first.is_reused());
+    assert_eq!(first.address(), server.address.to_string());
+    assert_eq!(format!("{first:?}"), format!("Connection({})", server.address));
+    first.write_all(b"ping").unwrap();
+    first.flush().unwrap();
+    let mut answer = [0; 4];
+    first.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"ping");
+    assert_eq!(first.facts().unwrap().flag("reused"), Some(false));
+    first.release();
+    let second = block_on(client.connect_async(server.tcp())).unwrap();
+    assert!(second.is_reused());
+    ask(&second, "again");
+    // Dropped: nobody gets it any more.
+    drop(second);
+    assert!(!client.connect(server.tcp()).unwrap().is_reused());
+    eventually("both to be accepted", || server.accepted() == 2);
+    eventually("the broken one to be counted", || stat(&client, "pool.leases.broken") >= 1.0);
+}
+
+#[test]
+fn what_was_not_read_closes_the_connection() {
+    let server = Server::echo();
+    let client = client();
+    let mut connection = client.connect(server.tcp()).unwrap();
+    connection.write_all(b"ab").unwrap();
+    let chunk = block_on(connection.read_async()).unwrap().unwrap();
+    connection.unread(chunk);
+    connection.release();
+    assert!(!client.connect(server.tcp()).unwrap().is_reused());
+}
+
+#[test]
+fn reads_and_writes_as_futures() {
+    let server = Server::echo();
+    let client = client();
+    block_on(async {
+        let connection = client.connect_async(server.tcp()).await.unwrap();
+        assert_eq!(connection.write_async("hello").await.unwrap(), 5);
+        let mut received = Vec::new();
+        while received.len() < 5 {
+            received.extend_from_slice(&connection.read_async().await.unwrap().unwrap());
+        }
+        assert_eq!(received, b"hello");
+        connection.shutdown_write_async().await.unwrap();
+        assert!(connection.read_async().await.unwrap().is_none());
+        assert!(connection.read_async().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_read_future_that_is_dropped_loses_nothing() {
+    let server = Server::echo();
+    let client = client();
+    let connection = client.connect(server.tcp()).unwrap();
+    for round in 0..50u8 {
+        let mut read = Box::pin(connection.read_async());
+        let waker = std::task::Waker::from(std::sync::Arc::new(Nobody));
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(std::future::Future::poll(read.as_mut(), &mut context).is_pending());
+        drop(read);
+        (&connection).write_all(&[round; 3]).unwrap();
+        let mut received = Vec::new();
+        while received.len() < 3 {
+            // Forms take turns: both get what the abandoned read received.
+            if round % 2 == 0 {
+                received.extend_from_slice(&block_on(connection.read_async()).unwrap().unwrap());
+            } else {
+                let mut byte = [0];
+                (&connection).read_exact(&mut byte).unwrap();
+                received.push(byte[0]);
+            }
+        }
+        assert_eq!(received, [round; 3]);
+    }
+    connection.release();
+}
+
+struct Nobody;
+
+impl std::task::Wake for Nobody {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
+
+#[test]
+fn two_threads_on_one_connection() {
+    let server = Server::echo();
+    let connection = client().connect(server.tcp()).unwrap();
+    let data: Vec<u8> = (0..3_000_000u32).map(|index| (index % 253) as u8).collect();
+    let mut received = vec![0; data.len()];
+    std::thread::scope(|scope| {
+        let (writer, data) = (&connection, &data);
+        scope.spawn(move || {
+            let mut writer = writer;
+            for part in data.chunks(100_000) {
+                writer.write_all(part).unwrap();
+            }
+        });
+        (&connection).read_exact(&mut received).unwrap();
+    });
+    assert!(received == data);
+}
+
+#[test]
+fn the_end_of_the_stream() {
+    let server = Server::answering(b"bye", After::Close);
+    let client = client();
+    let mut connection = client.connect(server.tcp()).unwrap();
+    connection.write_all(b"x\r\n\r\n").unwrap();
+    connection.shutdown_write().unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "bye");
+    assert_eq!(connection.read(&mut [0]).unwrap(), 0);
+    assert_eq!(connection.read(&mut []).unwrap(), 0);
+    assert_eq!(connection.write(&[]).unwrap(), 0);
+}
+
+#[test]
+fn a_reset_is_an_error() {
+    let server = Server::answering(b"", After::Reset);
+    let client = client();
+    let mut connection = client.connect(server.tcp()).unwrap();
+    connection.write_all(b"x\r\n\r\n").unwrap();
+    let error = connection.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let own = error.into_inner().unwrap().downcast::<conpool::Error>().unwrap();
+    assert_eq!((own.kind(), own.name().as_str()), (ErrorKind::Connect, "E_CONNECTION_RESET"));
+}
+
+#[test]
+fn limits_of_reads_and_writes() {
+    let server = Server::silent();
+    let mut connection = client().connect(server.tcp()).unwrap();
+    connection.set_timeout(Some(Duration::from_millis(30)));
+    let error = connection.read(&mut [0; 10]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    // Nothing was lost by it: the connection goes on.
+    connection.write_all(b"more").unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::sync::Mutex::new(ended);
+    let stuck = Server::start(move |_stream| drop(ended.lock().unwrap().recv()));
+    let mut connection = client().connect(stuck.tcp()).unwrap();
+    connection.set_timeout(Some(Duration::from_millis(50)));
+    let error = connection.write_all(&vec![0; 64 << 20]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    drop(end);
+}
+
+#[test]
+fn a_lent_descriptor() {
+    let server = Server::echo();
+    let client = client();
+    let connection = client.connect(server.tcp()).unwrap();
+    ask(&connection, "warm");
+    let lent = connection.lend(true).unwrap();
+    assert!(lent.received().is_empty());
+    assert_eq!(lent.connection().address(), server.address.to_string());
+    assert!(
+        lent.as_fd().as_raw_fd() == lent.as_raw_fd() && format!("{lent:?}").starts_with("Lent(")
+    );
+    {
+        let mut stream = TcpStream::from(lent.as_fd().try_clone_to_owned_here());
+        stream.write_all(b"through it").unwrap();
+        let mut answer = [0; 10];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"through it");
+    }
+    lent.release();
+    let again = client.connect(server.tcp()).unwrap();
+    assert!(again.is_reused());
+    // With bytes left to read it does not come back.
+    let lent = again.lend(true).unwrap();
+    let mut stream = TcpStream::from(lent.as_fd().try_clone_to_owned_here());
+    stream.write_all(b"x").unwrap();
+    let mut byte = [0];
+    stream.peek(&mut byte).unwrap();
+    drop(stream);
+    lent.release();
+    eventually("it to be closed", || !client.connect(server.tcp()).unwrap().is_reused());
+}
+
+/// `BorrowedFd::try_clone_to_owned` is newer than the oldest Rust that is tested.
+trait Duplicate {
+    fn try_clone_to_owned_here(&self) -> std::os::unix::io::OwnedFd;
+}
+
+extern "C" {
+    fn dup(fd: i32) -> i32;
+}
+
+impl Duplicate for std::os::unix::io::BorrowedFd<'_> {
+    fn try_clone_to_owned_here(&self) -> std::os::unix::io::OwnedFd {
+        use std::os::unix::io::FromRawFd;
+        // SAFETY: the descriptor is open, and its copy is owned by nobody else.
+        unsafe { std::os::unix::io::OwnedFd::from_raw_fd(dup(self.as_raw_fd())) }
+    }
+}
+
+#[test]
+fn bytes_that_came_before_the_lending_are_given_along() {
+    let server = Server::echo();
+    let connection = client().connect(server.tcp()).unwrap();
+    (&connection).write_all(b"abc").unwrap();
+    let mut chunk = block_on(connection.read_async()).unwrap().unwrap();
+    chunk.advance(1);
+    let rest = chunk.to_vec();
+    connection.unread(chunk);
+    let lent = connection.lend(false).unwrap();
+    assert_eq!(lent.received(), rest);
+}
+
+#[test]
+fn a_limit_of_connections_makes_others_wait() {
+    let server = Server::echo();
+    let client = builder().option("endpoint.max_connections", 1).build().unwrap();
+    let endpoint = client.endpoint(server.tcp()).open().unwrap();
+    let first = endpoint.connect().unwrap();
+    let waiting = endpoint.connect_async();
+    first.release();
+    assert!(block_on(waiting).unwrap().is_reused());
+    let held = endpoint.connect().unwrap();
+    let hasty = client.endpoint(server.tcp()).option("queue.timeout", "20ms").open().unwrap();
+    let error = hasty.connect().unwrap_err();
+    assert_eq!((error.name().as_str(), error.kind()), ("E_QUEUE_TIMEOUT", ErrorKind::Limit));
+    drop(held);
+    // A wait that is dropped takes its place in the line away.
+    let held = endpoint.connect().unwrap();
+    drop(endpoint.connect_async());
+    let waiting = endpoint.connect_async();
+    held.release();
+    assert!(block_on(waiting).unwrap().is_reused());
+}

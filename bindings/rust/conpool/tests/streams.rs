@@ -1,0 +1,298 @@
+//! Bodies in both directions: files, readers, pieces; chunks that hold the server back.
+
+mod support;
+
+use conpool::{block_on, sys, Body, ErrorKind};
+use std::error::Error as _;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc, Mutex};
+use support::{builder, client, eventually, read_request, After, Server};
+
+/// Answers each request with its own body, whatever its coding.
+fn body_echo() -> Server {
+    Server::start(|mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            let at = request.windows(4).position(|part| part == b"\r\n\r\n").unwrap() + 4;
+            let chunked =
+                String::from_utf8_lossy(&request[..at]).to_lowercase().contains("chunked");
+            let body = if chunked { unchunked(&request[at..]) } else { request[at..].to_vec() };
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+fn unchunked(mut coded: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let line = coded.windows(2).position(|part| part == b"\r\n").unwrap();
+        let size = std::str::from_utf8(&coded[..line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return body;
+        }
+        body.extend_from_slice(&coded[line + 2..line + 2 + size]);
+        coded = &coded[line + 4 + size..];
+    }
+}
+
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|index| (index % 251) as u8).collect()
+}
+
+#[test]
+fn bodies_from_memory_and_files() {
+    let server = body_echo();
+    let client = client();
+    let put = || client.put(server.url("/"));
+    assert_eq!(put().body("text").send().unwrap().text(), "text");
+    assert_eq!(put().body("text".to_owned()).send().unwrap().text(), "text");
+    assert_eq!(put().body(vec![1, 2]).send().unwrap().body(), [1, 2]);
+    assert_eq!(put().body(b"ab").send().unwrap().text(), "ab");
+    assert_eq!(put().body(Body::of(Arc::<[u8]>::from(vec![7, 8]))).send().unwrap().body(), [7, 8]);
+    assert_eq!(put().body(Body::empty()).send().unwrap().body(), b"");
+    assert_eq!(
+        block_on(put().body(pattern(300_000)).send_async()).unwrap().body(),
+        pattern(300_000)
+    );
+    let path = std::env::temp_dir().join(format!("conpool-body-{}", std::process::id()));
+    std::fs::write(&path, pattern(200_000)).unwrap();
+    let open = || std::fs::File::open(&path).unwrap();
+    let whole = put().body(open()).send().unwrap();
+    assert_eq!(whole.body(), pattern(200_000));
+    let part = block_on(put().body(Body::file(open(), 1000, Some(5000))).send_async()).unwrap();
+    assert_eq!(part.body(), &pattern(200_000)[1000..6000]);
+    let beyond = put().body(Body::file(open(), 300_000, Some(1))).send().unwrap_err();
+    assert_eq!(beyond.name(), "E_BAD_BODY");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_body_from_a_reader() {
+    let server = body_echo();
+    let client = client();
+    for size in [None, Some(200_000)] {
+        let put = || {
+            client.put(server.url("/")).body(Body::reader(io::Cursor::new(pattern(200_000)), size))
+        };
+        assert_eq!(put().send().unwrap().body(), pattern(200_000));
+        assert_eq!(block_on(put().send_async()).unwrap().body(), pattern(200_000));
+        let mut received = Vec::new();
+        put().stream().unwrap().read_to_end(&mut received).unwrap();
+        assert_eq!(received, pattern(200_000));
+    }
+    let request =
+        client.put(server.url("/")).body(Body::reader(&b"once"[..], None)).build().unwrap();
+    assert_eq!(request.send().unwrap().text(), "once");
+    assert_eq!(request.send().unwrap_err().name(), "E_WRONG_STATE");
+    assert_eq!(block_on(request.send_async()).unwrap_err().name(), "E_WRONG_STATE");
+}
+
+/// Gives some bytes, then fails.
+struct Failing(usize);
+
+impl Read for Failing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0 {
+            0 => Err(io::Error::new(io::ErrorKind::Other, "the tape tore")),
+            1 => {
+                self.0 = 0;
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            left => {
+                self.0 = 1;
+                Ok((&b"some bytes"[..]).read(&mut buffer[..left])?)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_fails_is_the_source_of_the_error() {
+    let server = body_echo();
+    let client = client();
+    let put = || client.put(server.url("/")).body(Body::reader(Failing(5), None));
+    for error in [put().send().unwrap_err(), block_on(put().send_async()).unwrap_err()] {
+        assert_eq!(error.name(), "E_HTTP_BODY_SOURCE");
+        assert_eq!(error.source().unwrap().to_string(), "the tape tore");
+    }
+    let error = put().stream().unwrap().head().unwrap_err();
+    assert_eq!(error.name(), "E_HTTP_BODY_SOURCE");
+}
+
+#[test]
+fn a_reader_that_gives_another_length() {
+    let server = body_echo();
+    let client = client();
+    for size in [3, 30] {
+        let body = Body::reader(&b"ten bytes."[..], Some(size));
+        let error = client.put(server.url("/")).body(body).send().unwrap_err();
+        assert_eq!(error.name(), "E_HTTP_BODY_SOURCE", "{error}");
+    }
+}
+
+#[test]
+fn pieces_while_the_response_comes() {
+    let server = body_echo();
+    let client = client();
+    let mut exchange = client.put(server.url("/")).body(Body::pieces(None)).stream().unwrap();
+    let mut writer = exchange.body_writer().unwrap();
+    assert!(exchange.body_writer().is_none());
+    for piece in pattern(500_000).chunks(70_000) {
+        writer.write_all(piece).unwrap();
+    }
+    assert_eq!(writer.write(&[]).unwrap(), 0);
+    writer.flush().unwrap();
+    writer.finish().unwrap();
+    assert_eq!(exchange.head().unwrap().status(), 200);
+    let mut received = Vec::new();
+    for chunk in &mut exchange {
+        received.extend_from_slice(&chunk.unwrap());
+    }
+    assert_eq!(received, pattern(500_000));
+    assert!(exchange.end().unwrap().facts().unwrap().number("body_sent").unwrap() >= 500_000);
+}
+
+#[test]
+fn pieces_as_futures() {
+    let server = body_echo();
+    let client = client();
+    block_on(async {
+        let request = client.put(server.url("/")).body(Body::pieces(Some(6)));
+        let mut exchange = request.stream_async().unwrap();
+        let mut writer = exchange.body_writer().unwrap();
+        assert_eq!(writer.write_async("abc").await.unwrap(), 3);
+        assert_eq!(writer.write_async(vec![b'd', b'e', b'f']).await.unwrap(), 3);
+        // The announced length was reached: dropping the writer cancels nothing.
+        drop(writer);
+        assert_eq!(exchange.head().await.unwrap().header("content-length"), Some("6"));
+        assert_eq!(&*exchange.next().await.unwrap().unwrap(), b"abcdef");
+        assert!(exchange.next().await.is_none());
+        assert!(exchange.next().await.is_none());
+
+        let request = client.put(server.url("/")).body(Body::pieces(None));
+        let mut exchange = request.stream_async().unwrap();
+        let mut writer = exchange.body_writer().unwrap();
+        writer.write_async("xy").await.unwrap();
+        writer.finish_async().await.unwrap();
+        assert_eq!(&*exchange.next().await.unwrap().unwrap(), b"xy");
+    });
+}
+
+#[test]
+fn a_writer_that_is_dropped_cancels() {
+    let server = body_echo();
+    let client = client();
+    let mut exchange = client.put(server.url("/")).body(Body::pieces(None)).stream().unwrap();
+    let mut writer = exchange.body_writer().unwrap();
+    writer.write_all(b"half of it").unwrap();
+    drop(writer);
+    assert_eq!(exchange.head().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(exchange.next().is_none());
+    // The other way round: the writer learns that the request is over.
+    let mut exchange = client.put(server.url("/")).body(Body::pieces(None)).stream().unwrap();
+    let mut writer = exchange.body_writer().unwrap();
+    drop(exchange);
+    eventually("the write to fail", || writer.write_all(b"x").is_err());
+}
+
+#[test]
+fn pieces_need_an_exchange() {
+    let client = client();
+    let request = client.put("http://127.0.0.1:1/").body(Body::pieces(None)).build().unwrap();
+    assert_eq!(request.send().unwrap_err().code(), sys::CONPOOL_E_WRONG_STATE);
+    let error = block_on(request.send_async()).unwrap_err();
+    assert!(error.to_string().contains("stream_async()"), "{error}");
+}
+
+#[test]
+fn chunks_hold_the_server_back() {
+    const ALL: usize = 64 << 20;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let server = Server::start(move |mut stream| {
+        if read_request(&mut stream).is_none() {
+            return;
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {ALL}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let block = vec![7; 65536];
+        while count.load(Ordering::SeqCst) < ALL && stream.write_all(&block).is_ok() {
+            count.fetch_add(block.len(), Ordering::SeqCst);
+        }
+    });
+    let client = client();
+    let mut exchange = client.get(server.url("/")).stream().unwrap();
+    let first = exchange.next().unwrap().unwrap();
+    // It goes on until buffers are full, and then stands still.
+    let mut before = usize::MAX;
+    eventually("the server to stand still", || {
+        let now = sent.load(Ordering::SeqCst);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::mem::replace(&mut before, now) == now
+    });
+    assert!(sent.load(Ordering::SeqCst) < ALL, "nothing held it back");
+    let mut received = first.len();
+    drop(first);
+    let mut buffer = vec![0; 100_000];
+    loop {
+        match exchange.read(&mut buffer).unwrap() {
+            0 => break,
+            size => received += size,
+        }
+        assert_eq!(exchange.read(&mut []).unwrap(), 0);
+    }
+    assert_eq!(received, ALL);
+}
+
+#[test]
+fn reading_in_small_steps_and_iterating_mix() {
+    let server =
+        Server::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789", After::Stay);
+    let mut exchange = client().get(server.url("/")).stream().unwrap();
+    let mut three = [0; 3];
+    exchange.read_exact(&mut three).unwrap();
+    assert_eq!(&three, b"012");
+    let mut rest = exchange.next().unwrap().unwrap();
+    rest.advance(2);
+    assert_eq!(&*rest, b"56789");
+    assert!(exchange.next().is_none());
+}
+
+#[test]
+fn a_request_that_waits_for_100() {
+    let (told, tell) = (Mutex::new(None), mpsc::channel());
+    *told.lock().unwrap() = Some(tell.0);
+    let server = Server::start(move |mut stream| {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+        let mut body = [0; 4];
+        stream.read_exact(&mut body).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        told.lock().unwrap().take().unwrap().send(body).unwrap();
+    });
+    let client = builder().option("expect.timeout", support::LONG).build().unwrap();
+    let request = client.put(server.url("/")).header("expect", "100-continue").body("late");
+    assert_eq!(request.send().unwrap().status(), 200);
+    assert_eq!(&tell.1.recv_timeout(support::LONG).unwrap(), b"late");
+}
+
+#[test]
+fn dropping_an_exchange_costs_nobody_else() {
+    let server = Server::hello();
+    let client = client();
+    for _ in 0..20 {
+        drop(client.get(server.url("/")).stream().unwrap());
+        drop(client.get(server.url("/")).stream_async().unwrap());
+        drop(client.get(server.url("/")).send_async());
+        assert_eq!(client.get(server.url("/")).send().unwrap().text(), "hello");
+    }
+    eventually("all to end", || support::stat(&client, "pool.requests.running") == 0.0);
+}
