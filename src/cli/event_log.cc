@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/handles.h"
+#include "cli/readouts.h"
 #include "cli/words.h"
 
 namespace conpool::cli {
@@ -92,6 +93,17 @@ std::string event_line(const LoggedEvent& event, int64_t origin_ns) {
   }
   if (event.name == kConnected) line += " SO_ERROR=0";
   return line + "\n";
+}
+
+std::string failure_text(const LoggedEvent& event) {
+  const std::string_view status = event.field("status");
+  const std::string_view cause = event.field("errno");
+  const std::string_view detail = event.field("text");
+  std::string text = status.empty() ? "" : status_text(status);
+  // The detail of one with an errno is longer than an event has room for.
+  if (!cause.empty()) return text.append(" (").append(cause).append(")");
+  if (!text.empty() && !detail.empty()) text += ": ";
+  return text.append(detail);
 }
 
 }  // namespace conpool::cli

@@ -39,4 +39,7 @@ class EventLog {
 // times from `origin_ns`.
 std::string event_line(const LoggedEvent& event, int64_t origin_ns);
 
+// What an event tells of a failure: "no response came in time: first_byte.timeout = 2s".
+std::string failure_text(const LoggedEvent& event);
+
 }  // namespace conpool::cli

@@ -33,18 +33,6 @@ constexpr int32_t kFirstServerFailure = 500;
 
 enum class BreakerSeen { Closed, Open, HalfOpen };
 
-// What an event tells of a failure: "no response came in time: first_byte.timeout = 2s". The detail
-// of one with an errno is longer than an event has room for.
-std::string failure_text(const LoggedEvent& event) {
-  const std::string_view status = event.field("status");
-  const std::string_view cause = event.field("errno");
-  const std::string_view detail = event.field("text");
-  std::string text = status.empty() ? "" : status_text(status);
-  if (!cause.empty()) return text.append(" (").append(cause).append(")");
-  if (!text.empty() && !detail.empty()) text += ": ";
-  return text.append(detail);
-}
-
 // One run. Requests start in start_due, everything that comes back passes take, and everything that
 // the pool tells passes follow.
 class Harness {
@@ -378,7 +366,7 @@ std::optional<Problem> Harness::finish() {
   follow();
   const Metrics metrics = read_metrics(pool_.get());
   say(summary_text(&facts_, metrics));
-  const int signal = interrupt_.signal();
+  const int signal = over() ? 0 : interrupt_.signal();
   const bool bad = facts_.succeeded == 0 || breaker_state(metrics) == "open" || hopeless();
   // Where nothing ever stood, the cause was told at once.
   if (facts_.connected) tell_failures(bad && signal == 0);

@@ -96,7 +96,8 @@ class SimulateTest(PoolerTest):
 
     def test_a_long_log(self):
         """Its events are read once each."""
-        out, err = self.pooler("--simulate", "--inject-failures=reset p=20%", "--requests", 10_000, "-v", "--metrics", "text")
+        out, err = self.pooler("--simulate", "--inject-failures=reset p=20%", "--requests", 10_000, "-v", "--metrics", "text",
+                               "-O", "events.capacity=65536")
         injected = int(re.search(r"^faults\.injected=(\d+)$", out, re.M).group(1))
         self.assertGreater(injected, 1000)
         self.assertEqual(err.count("  fault.injected "), injected)
