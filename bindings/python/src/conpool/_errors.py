@@ -189,6 +189,7 @@ BY_NAME = {
     "E_H2_PING_TIMEOUT": ReadTimeout,
     "E_HTTP_BODY_SOURCE": LocalProtocolError,
     "E_HTTP_BODY_LENGTH": LocalProtocolError,
+    "E_BREAKER_OPEN": CircuitOpenError,
     "E_CLOSED": ClosedError,
     "E_CANCELLED": CancelledError,
 }
