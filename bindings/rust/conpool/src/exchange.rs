@@ -127,17 +127,16 @@ impl AsyncExchange {
     /// # Errors
     ///
     /// What the request failed with, once.
-    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
+    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         loop {
             if let Some(chunk) = self.chunk.take() {
-                return Poll::Ready(Some(Ok(chunk)));
+                return Poll::Ready(Ok(Some(chunk)));
             }
             if self.ended {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
-            match self.poll_step(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+            match self.poll_step(context)? {
+                Poll::Ready(()) => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -158,7 +157,7 @@ impl AsyncExchange {
     /// # Errors
     ///
     /// What the request failed with, once.
-    pub async fn next(&mut self) -> Option<Result<Chunk, Error>> {
+    pub async fn chunk(&mut self) -> Result<Option<Chunk>, Error> {
         PollWith(|context: &mut Context<'_>| self.poll_chunk(context)).await
     }
 
@@ -191,8 +190,8 @@ impl<T, F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin> Future for PollWith<F> {
 
 /// A request under way, whose response is taken in parts by the calling thread.
 ///
-/// It iterates over the chunks of the body, and reads as one stream of bytes. See [`AsyncExchange`]
-/// for the order of the parts.
+/// Its body is taken as one stream of bytes ([`Read`]) or in [`chunks`](Self::chunks), as it came.
+/// See [`AsyncExchange`] for the order of the parts.
 ///
 /// # Cancellation
 ///
@@ -224,6 +223,30 @@ impl Exchange {
         self.inner.head.as_ref().ok_or_else(|| Error::of_status(sys::CONPOOL_E_STALE))
     }
 
+    /// Waits for the next chunk of the body; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// What the request failed with, once.
+    pub fn chunk(&mut self) -> Result<Option<Chunk>, Error> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Some(rest));
+        }
+        let inner = &mut self.inner;
+        match self.engine.run(|context| inner.poll_chunk(context)) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                self.inner.ended = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// The chunks of the body that are still to come.
+    pub fn chunks(&mut self) -> Chunks<'_> {
+        Chunks(self)
+    }
+
     /// The interim (1xx) responses that came so far.
     pub fn interim(&self) -> &[Response] {
         self.inner.interim()
@@ -240,21 +263,23 @@ impl Exchange {
     }
 }
 
-impl Iterator for Exchange {
+/// The chunks of a response's body, until the first error.
+pub struct Chunks<'a>(&'a mut Exchange);
+
+impl Iterator for Chunks<'_> {
     type Item = Result<Chunk, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(rest) = self.rest.take() {
-            return Some(Ok(rest));
-        }
-        let inner = &mut self.inner;
-        match self.engine.run(|context| inner.poll_chunk(context)) {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                self.inner.ended = true;
-                Some(Err(error))
-            }
-        }
+        self.0.chunk().transpose()
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Exchange {
+    type Item = Result<Chunk, Error>;
+    type IntoIter = Chunks<'a>;
+
+    fn into_iter(self) -> Chunks<'a> {
+        self.chunks()
     }
 }
 
@@ -263,10 +288,9 @@ impl Read for Exchange {
         if buffer.is_empty() {
             return Ok(0);
         }
-        match self.next() {
+        match self.chunk()? {
             None => Ok(0),
-            Some(chunk) => {
-                let mut chunk = chunk?;
+            Some(mut chunk) => {
                 let count = chunk.take_into(buffer);
                 if !chunk.is_empty() {
                     self.rest = Some(chunk);

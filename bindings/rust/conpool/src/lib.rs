@@ -57,7 +57,7 @@ pub use crate::client::{Client, ClientBuilder, Endpoint, EndpointBuilder};
 pub use crate::engine::{block_on, Call};
 pub use crate::error::{Attempt, Error, ErrorKind, Phase, Proof};
 pub use crate::events::{Events, Follower, Level, Record};
-pub use crate::exchange::{AsyncExchange, Exchange};
+pub use crate::exchange::{AsyncExchange, Chunks, Exchange};
 pub use crate::facts::Facts;
 pub use crate::lease::{Connection, Lent};
 pub use crate::options::OptionValue;

@@ -92,8 +92,8 @@ async fn async_stream(client: &Client, method: &str, url: &str) -> Outcome {
     let mut exchange = client.request(method, url).stream_async().map_err(failed)?;
     let status = exchange.head().await.map_err(failed)?.status();
     let mut body = Vec::new();
-    while let Some(chunk) = exchange.next().await {
-        body.extend_from_slice(&chunk.map_err(failed)?);
+    while let Some(chunk) = exchange.chunk().await.map_err(failed)? {
+        body.extend_from_slice(&chunk);
     }
     Ok((status, body, exchange.trailers().map_or(Vec::new(), trailers_of)))
 }
@@ -171,6 +171,6 @@ fn interim_responses_are_kept() {
     assert_eq!(exchange.interim().len(), 1);
     assert_eq!(exchange.interim()[0].status(), 103);
     assert_eq!(exchange.interim()[0].header("link"), Some("a"));
-    assert!(exchange.next().is_none());
+    assert!(exchange.chunk().unwrap().is_none());
     assert_eq!(exchange.end().unwrap().facts().unwrap().number("sends"), Some(1));
 }

@@ -89,7 +89,7 @@ fn one_thread_drives_everything() {
     assert_eq!(texts.unwrap(), ("hello".to_owned(), "hello".to_owned()));
     assert_eq!(client.get(&url).send().unwrap().text(), "hello");
     let chunks: Vec<_> =
-        client.get(&url).stream().unwrap().map(|chunk| chunk.unwrap().len()).collect();
+        client.get(&url).stream().unwrap().chunks().map(|chunk| chunk.unwrap().len()).collect();
     assert_eq!(chunks.iter().sum::<usize>(), 5);
 }
 
@@ -205,8 +205,8 @@ fn an_executor_with_several_threads() {
             let mut exchange = client.get(url).stream_async().unwrap();
             assert_eq!(exchange.head().await.unwrap().status(), 200);
             let mut size = 0;
-            while let Some(chunk) = exchange.next().await {
-                size += chunk.unwrap().len();
+            while let Some(chunk) = exchange.chunk().await.unwrap() {
+                size += chunk.len();
             }
             assert_eq!(size, 5);
             done.fetch_add(1, Ordering::SeqCst);

@@ -169,16 +169,16 @@ fn pieces_as_futures() {
         // The announced length was reached: dropping the writer cancels nothing.
         drop(writer);
         assert_eq!(exchange.head().await.unwrap().header("content-length"), Some("6"));
-        assert_eq!(&*exchange.next().await.unwrap().unwrap(), b"abcdef");
-        assert!(exchange.next().await.is_none());
-        assert!(exchange.next().await.is_none());
+        assert_eq!(&*exchange.chunk().await.unwrap().unwrap(), b"abcdef");
+        assert!(exchange.chunk().await.unwrap().is_none());
+        assert!(exchange.chunk().await.unwrap().is_none());
 
         let request = client.put(server.url("/")).body(Body::pieces(None));
         let mut exchange = request.stream_async().unwrap();
         let mut writer = exchange.body_writer().unwrap();
         writer.write_async("xy").await.unwrap();
         writer.finish_async().await.unwrap();
-        assert_eq!(&*exchange.next().await.unwrap().unwrap(), b"xy");
+        assert_eq!(&*exchange.chunk().await.unwrap().unwrap(), b"xy");
     });
 }
 
@@ -191,7 +191,7 @@ fn a_writer_that_is_dropped_cancels() {
     writer.write_all(b"half of it").unwrap();
     drop(writer);
     assert_eq!(exchange.head().unwrap_err().kind(), ErrorKind::Cancelled);
-    assert!(exchange.next().is_none());
+    assert!(exchange.chunk().unwrap().is_none());
     // The other way round: the writer learns that the request is over.
     let mut exchange = client.put(server.url("/")).body(Body::pieces(None)).stream().unwrap();
     let mut writer = exchange.body_writer().unwrap();
@@ -226,7 +226,7 @@ fn chunks_hold_the_server_back() {
     });
     let client = client();
     let mut exchange = client.get(server.url("/")).stream().unwrap();
-    let first = exchange.next().unwrap().unwrap();
+    let first = exchange.chunk().unwrap().unwrap();
     // It goes on until buffers are full, and then stands still.
     let mut before = usize::MAX;
     eventually("the server to stand still", || {
@@ -256,10 +256,10 @@ fn reading_in_small_steps_and_iterating_mix() {
     let mut three = [0; 3];
     exchange.read_exact(&mut three).unwrap();
     assert_eq!(&three, b"012");
-    let mut rest = exchange.next().unwrap().unwrap();
+    let mut rest = exchange.chunk().unwrap().unwrap();
     rest.advance(2);
     assert_eq!(&*rest, b"56789");
-    assert!(exchange.next().is_none());
+    assert!(exchange.chunk().unwrap().is_none());
 }
 
 #[test]

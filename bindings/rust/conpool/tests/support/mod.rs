@@ -100,6 +100,11 @@ impl Server {
         format!("tcp://{}", self.address)
     }
 
+    /// How many connections are open now.
+    pub fn open(&self) -> usize {
+        self.open.lock().unwrap().len()
+    }
+
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
