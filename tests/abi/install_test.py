@@ -117,7 +117,9 @@ class Installed(unittest.TestCase):
             self.assertIn(name, found)
         # Nothing of the inside is installed: no static library, no other header.
         self.assertEqual([name for name in found if name.endswith(".a")], [])
-        self.assertEqual([name for name in found if name.endswith((".h", ".hpp"))], ["include/conpool/conpool.h"])
+        headers = ["conpool.h", "conpool.hpp", *(f"cpp/{name}" for name in os.listdir(f"{ROOT}/include/conpool/cpp"))]
+        self.assertEqual({name for name in found if name.endswith((".h", ".hpp"))},
+                         {f"include/conpool/{name}" for name in headers})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,486 @@
+// conpool for C++: what a dispatcher started, to be awaited or to be told to a function.
+#pragma once
+
+#include <conpool/conpool.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <conpool/cpp/ops.hpp>
+#include <conpool/cpp/result.hpp>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+namespace conpool {
+
+namespace detail {
+
+class DispatcherCore;
+
+// What the user_data of an op points to, from its start to its FINAL event. The core's list owns it
+// once no Pending holds it any more.
+class Receiver {
+ public:
+  explicit Receiver(DispatcherCore& core);
+  Receiver(const Receiver&) = delete;
+  Receiver& operator=(const Receiver&) = delete;
+  virtual ~Receiver();
+  // An event of the op; may destroy this.
+  virtual void receive(Event event) = 0;
+  // Tells what is known without an event; may destroy this.
+  virtual void tell() {}
+  // The dispatcher ends, and no event comes; may destroy this.
+  virtual void abandon() noexcept = 0;
+
+  std::uint64_t user_data() noexcept { return reinterpret_cast<std::uintptr_t>(this); }
+
+  DispatcherCore* core;
+  conpool_op op = 0;                  // 0: not started, or over
+  bool borrows = false;               // memory of the program, until the end
+  std::shared_ptr<const void> keeps;  // lives until the end
+  Receiver* previous = nullptr;
+  Receiver* next = nullptr;
+};
+
+// What a Dispatcher owns, at one place in memory.
+class DispatcherCore {
+ public:
+  explicit DispatcherCore(Queue made) noexcept : queue(std::move(made)) {}
+  ~DispatcherCore() {
+    queue.reset();  // before what its ops borrowed is let go
+    taken.clear();
+    while (Receiver* receiver = first) {
+      remove(*receiver);
+      receiver->abandon();
+    }
+    if (wake_fd_ >= 0) ::close(wake_fd_);
+    if (poll_fd_ >= 0) ::close(poll_fd_);
+  }
+
+  void add(Receiver& receiver) noexcept {
+    receiver.next = first;
+    if (first != nullptr) first->previous = &receiver;
+    first = &receiver;
+  }
+  void remove(Receiver& receiver) noexcept {
+    (receiver.previous != nullptr ? receiver.previous->next : first) = receiver.next;
+    if (receiver.next != nullptr) receiver.next->previous = receiver.previous;
+    receiver.previous = receiver.next = nullptr;
+    receiver.core = nullptr;
+  }
+  void began(Receiver& receiver, conpool_op op) noexcept {
+    receiver.op = op;
+    ++running;
+  }
+  void ended(Receiver& receiver) noexcept {
+    receiver.op = 0;
+    receiver.keeps.reset();
+    --running;
+  }
+  // Has its tell() called in the next run.
+  void call_later(Receiver& receiver) {
+    due.push_back(&receiver);
+    raise();
+  }
+  // Cancels the receiver's op and waits for its end, keeping other ops' events for later.
+  void finish(Receiver& receiver) {
+    conpool_op_cancel(receiver.op);
+    bool over = false;
+    for (;;) {
+      std::erase_if(taken, [&](const Event& event) {
+        const bool mine = event.user_data() == receiver.user_data();
+        over = over || (mine && event.is_final());
+        return mine;
+      });
+      if (over) break;
+      const Result<std::size_t> count = take(kForever);
+      if (count.status() == CONPOOL_E_BUSY) {
+        // Another thread drives the loop, and with it this op to its end.
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      } else if (!count) {
+        break;  // the queue is closed: nothing is borrowed any more
+      }
+    }
+    ended(receiver);
+    raise();
+  }
+  // Moves events from the queue to `taken`.
+  Result<std::size_t> take(Nanos timeout) {
+    std::array<Event, 64> batch;
+    Result<std::size_t> count = queue.next(batch, timeout);
+    for (std::size_t i = 0; count && i < *count; ++i)
+      taken.push_back(std::move(batch[i]));
+    return count;
+  }
+  // A descriptor for the queue's events and those that wait here.
+  Result<int> fd() {
+    if (poll_fd_ >= 0) return poll_fd_;
+    const Result<int> queue_fd = queue.fd();
+    if (!queue_fd) return Error(queue_fd.status());
+    const int poll_fd = ::epoll_create1(EPOLL_CLOEXEC);
+    const int wake_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (poll_fd >= 0 && wake_fd >= 0 && watch(poll_fd, *queue_fd) && watch(poll_fd, wake_fd)) {
+      poll_fd_ = poll_fd;
+      wake_fd_ = wake_fd;
+      raise();
+      return poll_fd_;
+    }
+    const conpool_status status =
+        errno == EMFILE || errno == ENFILE ? CONPOOL_E_FD_LIMIT : CONPOOL_E_SYSTEM;
+    if (poll_fd >= 0) ::close(poll_fd);
+    if (wake_fd >= 0) ::close(wake_fd);
+    return Error(status);
+  }
+  // Makes the descriptor readable while something waits here.
+  void raise() const noexcept {
+    const std::uint64_t one = 1;
+    if (wake_fd_ >= 0 && (!due.empty() || !taken.empty())) {
+      static_cast<void>(::write(wake_fd_, &one, sizeof(one)) + 0);
+    }
+  }
+  void lower() const noexcept {
+    std::uint64_t count = 0;
+    if (wake_fd_ >= 0) static_cast<void>(::read(wake_fd_, &count, sizeof(count)) + 0);
+  }
+
+  Queue queue;
+  std::deque<Event> taken;    // from the queue, and not told yet
+  std::deque<Receiver*> due;  // have something to tell without an event
+  Receiver* first = nullptr;  // all of them
+  std::size_t running = 0;    // ops that have not ended
+  std::atomic<bool> stopped{false};
+
+ private:
+  static bool watch(int poll_fd, int fd) noexcept {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    return ::epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+  }
+  int poll_fd_ = -1;
+  int wake_fd_ = -1;
+};
+
+inline Receiver::Receiver(DispatcherCore& of) : core(&of) {
+  of.add(*this);
+}
+inline Receiver::~Receiver() {
+  if (core != nullptr) core->remove(*this);
+}
+
+// A function that takes a T, whatever it captured.
+template <typename T>
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  virtual void call(T value) = 0;
+};
+template <typename T, typename Function>
+std::unique_ptr<Handler<T>> handler_of(Function&& function) {
+  class Made final : public Handler<T> {
+   public:
+    explicit Made(Function&& made) : function_(std::forward<Function>(made)) {}
+    void call(T value) override { std::invoke(function_, std::move(value)); }
+
+   private:
+    std::decay_t<Function> function_;
+  };
+  return std::make_unique<Made>(std::forward<Function>(function));
+}
+
+// Begins an op for a receiver: start(Report) answers its id or why there is none.
+template <typename Start>
+Result<void> begin(Receiver& receiver, Start start) {
+  DispatcherCore& core = *receiver.core;
+  Result<conpool_op> op = start(Report{core.queue, receiver.user_data()});
+  if (!op) return std::move(op).error();
+  core.began(receiver, *op);
+  return {};
+}
+
+// An op of one event, between a Pending and the queue.
+template <typename T>
+class PendingState final : public Receiver {
+ public:
+  using Receiver::Receiver;
+
+  bool over() const noexcept { return op == 0; }
+  void fail(Error error) noexcept { error_ = std::move(error); }
+  Result<T> take() {
+    if (error_.status() != CONPOOL_OK) return std::move(error_);
+    if (!event_) return Error(core == nullptr ? CONPOOL_E_CLOSED : CONPOOL_E_STALE);
+    Event event = std::move(event_);
+    return event.take<T>();
+  }
+  // From now on the result goes to this function.
+  void hand_to(std::unique_ptr<Handler<Result<T>>> handler) {
+    handler_ = std::move(handler);
+    if (core == nullptr) return abandon();
+    held_ = false;
+    if (over()) core->call_later(*this);
+  }
+  // Nobody wants the result any more.
+  void let_go() {
+    held_ = false;
+    waiter = nullptr;
+    if (!over() && core != nullptr) {
+      if (!borrows) {
+        conpool_op_cancel(op);
+        return;  // receive() or abandon() destroys it
+      }
+      core->finish(*this);
+    }
+    detail::discard(std::move(event_));
+    delete this;
+  }
+
+  void receive(Event event) override {
+    if (!event.is_final()) return;  // a kind of a newer library
+    core->ended(*this);
+    event_ = std::move(event);
+    if (handler_ != nullptr) return tell();
+    if (!held_) return let_go();
+    if (waiter) std::exchange(waiter, nullptr).resume();
+  }
+  void tell() override {
+    const std::unique_ptr<Handler<Result<T>>> handler = std::move(handler_);
+    Result<T> result = take();
+    delete this;
+    handler->call(std::move(result));
+  }
+  void abandon() noexcept override {
+    op = 0;
+    keeps.reset();
+    if (!held_ || handler_ != nullptr) delete this;
+  }
+
+  std::coroutine_handle<> waiter;
+
+ private:
+  bool held_ = true;
+  Event event_;
+  Error error_;
+  std::unique_ptr<Handler<Result<T>>> handler_;
+};
+
+}  // namespace detail
+
+// An op that a dispatcher started. Await it in any type of coroutine, once, or give it a function.
+template <typename T>
+class [[nodiscard]] Pending {
+ public:
+  using State = detail::PendingState<T>;
+  explicit Pending(std::unique_ptr<State> state) noexcept : state_(state.release()) {}
+  Pending(Pending&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  Pending& operator=(Pending&& other) noexcept {
+    if (this != &other) {
+      if (state_ != nullptr) state_->let_go();
+      state_ = std::exchange(other.state_, nullptr);
+    }
+    return *this;
+  }
+  ~Pending() {
+    if (state_ != nullptr) state_->let_go();
+  }
+
+  // Calls function(Result<T>) when the op has ended, from the dispatcher's next run on.
+  template <typename Function>
+  void then(Function&& function) && {
+    State* state = std::exchange(state_, nullptr);
+    if (state == nullptr) return;
+    state->hand_to(detail::handler_of<Result<T>>(std::forward<Function>(function)));
+  }
+  // True once the result is there.
+  bool done() const noexcept { return state_ == nullptr || state_->over(); }
+  // Names the op for conpool::cancel and for body_write; 0 once it is over.
+  conpool_op op() const noexcept { return state_ == nullptr ? 0 : state_->op; }
+  // Asks the op to end soon; its result still comes.
+  void cancel() const noexcept { conpool_op_cancel(op()); }
+
+  // The result, once it is there; CONPOOL_E_STALE when it was taken before.
+  Result<T> result() {
+    if (state_ == nullptr) return Error(CONPOOL_E_STALE);
+    return state_->take();
+  }
+
+  // What co_await waits with.
+  class Awaiter {
+   public:
+    explicit Awaiter(Pending* pending) noexcept : pending_(pending) {}
+    bool await_ready() const noexcept { return pending_->done(); }
+    void await_suspend(std::coroutine_handle<> waiter) const noexcept {
+      pending_->state_->waiter = waiter;
+    }
+    Result<T> await_resume() const { return pending_->result(); }
+
+   private:
+    Pending* pending_;
+  };
+  Awaiter operator co_await() noexcept { return Awaiter(this); }
+
+ private:
+  State* state_;
+};
+
+namespace detail {
+
+// A streamed response, between an AsyncStream and the queue.
+class StreamState final : public Receiver {
+ public:
+  using Receiver::Receiver;
+
+  bool over() const noexcept { return op == 0; }
+  bool ready() const noexcept { return !events_.empty() || over(); }
+  Result<Event> take() {
+    if (events_.empty()) return complete_ ? Result<Event>(Event()) : Error(CONPOOL_E_CLOSED);
+    Event event = std::move(events_.front());
+    events_.pop_front();
+    if (event.is_final() && event.status() != CONPOOL_OK) return event.take<Response>().error();
+    return event;
+  }
+  // From now on the parts go to this function.
+  void hand_to(std::unique_ptr<Handler<Result<Event>>> handler) {
+    handler_ = std::move(handler);
+    if (core == nullptr) return abandon();
+    held_ = false;
+    if (ready()) tell_later();
+  }
+  // Nobody wants the rest any more.
+  void let_go() {
+    held_ = false;
+    waiter = nullptr;
+    events_.clear();
+    if (!over() && core != nullptr) {
+      if (!borrows) {
+        conpool_op_cancel(op);
+        return;  // receive() or abandon() destroys it
+      }
+      core->finish(*this);
+    }
+    delete this;
+  }
+
+  void receive(Event event) override {
+    if (event.is_final()) {
+      core->ended(*this);
+      complete_ = true;
+    }
+    if (handler_ != nullptr) {
+      events_.push_back(std::move(event));
+      if (!due_) tell();
+    } else if (!held_) {
+      if (over()) let_go();
+    } else {
+      events_.push_back(std::move(event));
+      if (waiter) std::exchange(waiter, nullptr).resume();
+    }
+  }
+  // One part at a time: whatever the function throws, the others are told later.
+  void tell() override {
+    due_ = false;
+    if (events_.empty()) {
+      if (over()) delete this;
+      return;
+    }
+    Result<Event> event = take();
+    if (events_.empty() && over()) {
+      const std::unique_ptr<Handler<Result<Event>>> handler = std::move(handler_);
+      delete this;
+      return handler->call(std::move(event));
+    }
+    if (!events_.empty()) tell_later();
+    handler_->call(std::move(event));
+  }
+  void abandon() noexcept override {
+    op = 0;
+    keeps.reset();
+    if (!held_ || handler_ != nullptr) delete this;
+  }
+
+  std::coroutine_handle<> waiter;
+
+ private:
+  void tell_later() {
+    due_ = true;
+    core->call_later(*this);
+  }
+  bool held_ = true;
+  bool due_ = false;       // the core will call tell()
+  bool complete_ = false;  // FINAL came
+  std::deque<Event> events_;
+  std::unique_ptr<Handler<Result<Event>>> handler_;
+};
+
+}  // namespace detail
+
+// A request whose response comes in parts, started by a dispatcher. Destroying it cancels what is
+// left. Parts that are not taken hold the server back.
+class AsyncStream {
+ public:
+  explicit AsyncStream(std::unique_ptr<detail::StreamState> state) noexcept
+      : state_(state.release()) {}
+  AsyncStream(AsyncStream&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  AsyncStream& operator=(AsyncStream&& other) noexcept {
+    if (this != &other) {
+      if (state_ != nullptr) state_->let_go();
+      state_ = std::exchange(other.state_, nullptr);
+    }
+    return *this;
+  }
+  ~AsyncStream() {
+    if (state_ != nullptr) state_->let_go();
+  }
+
+  // What co_await next() waits with.
+  class Next {
+   public:
+    explicit Next(detail::StreamState* state) noexcept : state_(state) {}
+    Next(const Next&) = delete;
+    Next& operator=(const Next&) = delete;
+    ~Next() {
+      if (waits_) state_->waiter = nullptr;
+    }
+    bool await_ready() const noexcept { return state_ == nullptr || state_->ready(); }
+    void await_suspend(std::coroutine_handle<> waiter) noexcept {
+      state_->waiter = waiter;
+      waits_ = true;
+    }
+    Result<Event> await_resume() {
+      waits_ = false;
+      if (state_ == nullptr) return Error(CONPOOL_E_STALE);
+      return state_->take();
+    }
+
+   private:
+    detail::StreamState* state_;
+    bool waits_ = false;
+  };
+  // The next part, as Stream::next: an empty event when the response is over.
+  Next next() const noexcept { return Next(state_); }
+  // Calls function(Result<Event>) for each part, the FINAL one included.
+  template <typename Function>
+  void each(Function&& function) && {
+    detail::StreamState* state = std::exchange(state_, nullptr);
+    if (state == nullptr) return;
+    state->hand_to(detail::handler_of<Result<Event>>(std::forward<Function>(function)));
+  }
+  // Names the op for Dispatcher::body_write; 0 once it is over.
+  conpool_op op() const noexcept { return state_ == nullptr ? 0 : state_->op; }
+  // next() still tells how it ended.
+  void cancel() const noexcept { conpool_op_cancel(op()); }
+
+ private:
+  detail::StreamState* state_;
+};
+
+}  // namespace conpool
