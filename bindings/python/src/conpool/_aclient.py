@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
 from functools import partialmethod
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    AsyncIterator,
-    Coroutine,
-    Generator,
-    List,
-    Optional,
-    Sequence,
-    Union,
-)
+from typing import TYPE_CHECKING, Any
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
@@ -43,7 +34,7 @@ class AsyncConnection(BaseConnection):
         event = await self._run(lambda *at: lib.connection_read(self._opened(), size, *at))
         return b"" if event.object is None else _ffi.chunk_bytes(event.object)
 
-    async def sendall(self, data: Union[bytes, bytearray, memoryview]) -> None:
+    async def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""
         held = bytes(data)
         await self._run(
@@ -66,7 +57,7 @@ class Connecting:
 
     def __init__(self, coroutine: Coroutine[Any, Any, AsyncConnection]) -> None:
         self._coroutine = coroutine
-        self._connection: Optional[AsyncConnection] = None
+        self._connection: AsyncConnection | None = None
 
     def __await__(self) -> Generator[Any, None, AsyncConnection]:
         return self._coroutine.__await__()
@@ -88,7 +79,7 @@ class AsyncClient(BaseClient):
     """
 
     def __init__(self, **given: Any) -> None:
-        self._queues: List[LoopQueue] = []
+        self._queues: list[LoopQueue] = []
         self._lock = threading.Lock()
         super().__init__(**given)
 
@@ -145,13 +136,10 @@ class AsyncClient(BaseClient):
         call = self._prepare(method, url, **given)
         if call.pieces is None:
             event = await self._queue().run(call.start, call.handle.keep, call.request)
-            return Response(event.object, call.request)
+            return Response(event, call.request)
         exchange = self._exchange(call)
         try:
-            event = await exchange.next_event()
-            if event.status != 0:
-                raise exchange.failure(event)
-            return Response(event.object, call.request)
+            return Response(await exchange.next_event(), call.request)
         finally:
             exchange.close()
 
@@ -176,8 +164,7 @@ class AsyncClient(BaseClient):
         exchange = self._exchange(call)
         try:
             while (event := await exchange.next_event()).kind != _ffi.EVENT_HEAD:
-                if event.status != 0:
-                    raise exchange.failure(event)
+                pass
             return AsyncStreamedResponse(event, call.request, exchange)
         except BaseException:
             exchange.close()
@@ -193,11 +180,11 @@ class AsyncClient(BaseClient):
 
     def connect(
         self,
-        target: Union[str, Endpoint],
-        port: Union[int, Sequence[int], None] = None,
+        target: str | Endpoint,
+        port: int | Sequence[int] | None = None,
         *,
         tls: bool = False,
-        addresses: Union[str, Sequence[str], None] = None,
+        addresses: str | Sequence[str] | None = None,
         **given: Any,
     ) -> Connecting:
         """Leases a connection for any protocol but HTTP; arguments as of endpoint(), and `timeout`.
@@ -209,7 +196,7 @@ class AsyncClient(BaseClient):
 
         return Connecting(acquire())
 
-    async def preconnect(self, target: Union[str, Endpoint], count: int = 1, **options: Any) -> int:
+    async def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:
         """Opens connections ahead of need, until `count` are open; answers how many are."""
         at = self.endpoint(target, **options).handle
         event = await self._queue().run(lambda *to: lib.endpoint_preconnect(at, count, None, *to))

@@ -10,18 +10,8 @@ import os
 import stat
 import warnings
 import weakref
-from typing import (
-    Any,
-    AsyncIterable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Union,
-)
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import quote, urldefrag, urlencode, urlsplit
 
 from . import _ffi
@@ -40,9 +30,6 @@ from ._ffi import STATUSES, lib
 from ._models import Headers, HeaderTypes, Request
 from ._version import __version__
 
-Content = Union[
-    None, str, bytes, bytearray, memoryview, Iterable[bytes], AsyncIterable[bytes], "io.IOBase"
-]
 PIECE_BYTES = 65536
 LEVELS = ("error", "warning", "info", "debug")
 LOGGING_LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
@@ -76,7 +63,7 @@ class Endpoint:
         return f"<Endpoint {self.name}>"
 
 
-class Events(List[Dict[str, Any]]):
+class Events(list[dict[str, Any]]):
     """Recorded events, oldest first.
 
     `next` is the number to go on with, `lost` how many were overwritten before.
@@ -93,31 +80,27 @@ class BaseClient:
         self,
         *,
         base_url: str = "",
-        headers: Optional[HeaderTypes] = None,
-        timeout: Union[TimeoutTypes, Unset] = UNSET,
-        limits: Optional[Limits] = None,
+        headers: HeaderTypes | None = None,
+        timeout: TimeoutTypes | Unset = UNSET,
+        limits: Limits | None = None,
         **options: OptionValue,
     ) -> None:
-        self._pool: Optional[_ffi.Owned] = None
+        self._pool: _ffi.Owned | None = None
         self.base_url = base_url
         self.headers = Headers(headers)
         if "user-agent" not in self.headers:
             self.headers.raw.append((b"user-agent", b"python-conpool/" + __version__.encode()))
         self._pid = os.getpid()
-        self._options = {
-            **(limits.options() if limits else {}),
-            **timeout_options(timeout),
-            **options,
-        }
+        first = limits.options() if limits is not None else {}
+        self._options = {**first, **timeout_options(timeout), **options}
         config, pool, error = make_config(self._options), _ffi.Owned("pool"), _ffi.Owned("error")
         check(lib.pool_new(config, _ffi.out(pool), _ffi.out(error)), error)
         self._pool = pool
         _clients.add(self)
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({masked({'base_url': self.base_url or None, **self._options})})"
-        )
+        given = masked({"base_url": self.base_url or None, **self._options})
+        return f"{type(self).__name__}({given})"
 
     def __del__(self) -> None:
         if getattr(self, "_pool", None) is not None and self._pid == os.getpid():
@@ -147,16 +130,15 @@ class BaseClient:
         self,
         method: str,
         url: str,
-        *,
         params: Any = None,
-        headers: Optional[HeaderTypes] = None,
-        content: Content = None,
+        headers: HeaderTypes | None = None,
+        content: Any = None,
         data: Any = None,
         json: Any = None,
-        trailers: Optional[HeaderTypes] = None,
-        idempotent: Optional[bool] = None,
-        endpoint: Optional[Endpoint] = None,
-        timeout: Union[TimeoutTypes, Unset] = UNSET,
+        trailers: HeaderTypes | None = None,
+        idempotent: bool | None = None,
+        endpoint: Endpoint | None = None,
+        timeout: TimeoutTypes | Unset = UNSET,
         **options: OptionValue,
     ) -> Call:
         """A request from what the caller gave."""
@@ -169,10 +151,7 @@ class BaseClient:
         if json is not None:
             kind, content = b"application/json", jsonlib.dumps(json, separators=(",", ":")).encode()
         elif isinstance(data, Mapping):
-            kind, content = (
-                b"application/x-www-form-urlencoded",
-                urlencode(data, doseq=True).encode(),
-            )
+            kind, content = b"application/x-www-form-urlencoded", urlencode(data, doseq=True)
         elif data is not None:
             content = data
         if kind and b"content-type" not in given:
@@ -187,7 +166,7 @@ class BaseClient:
             check(lib.request_idempotent(handle, int(idempotent)))
         return Call(handle, request, set_body(handle, content, sent))
 
-    def _new_request(self, request: Request, at: Optional[Endpoint], options: Any) -> _ffi.Owned:
+    def _new_request(self, request: Request, at: Endpoint | None, options: Any) -> _ffi.Owned:
         handle, error, pool = _ffi.Owned("request"), _ffi.Owned("error"), self._opened()
         method, url = request.method.encode(), request.url.encode()
         outs = _ffi.out(handle), _ffi.out(error)
@@ -211,11 +190,11 @@ class BaseClient:
 
     def endpoint(
         self,
-        target: Union[str, Endpoint],
-        port: Union[int, Sequence[int], None] = None,
+        target: str | Endpoint,
+        port: int | Sequence[int] | None = None,
         *,
         tls: bool = False,
-        addresses: Union[str, Sequence[str], None] = None,
+        addresses: str | Sequence[str] | None = None,
         **options: OptionValue,
     ) -> Endpoint:
         """An endpoint: by URL ("https://host", "tcp://host:port", "tls://host:port", "unix:/path"),
@@ -227,10 +206,8 @@ class BaseClient:
         scheme, name = b"tls" if tls else b"tcp", ascii_host(target).encode()
         outs = _ffi.out(handle), _ffi.out(error)
         if addresses is not None:
-            texts = [addresses] if isinstance(addresses, str) else addresses
-            listed = ",".join(texts).encode()
-            given = {"tls_server_name": target or None, **options}
-            config = make_config(given)
+            listed = ",".join([addresses] if isinstance(addresses, str) else addresses).encode()
+            config = make_config({"tls_server_name": target or None, **options})
             status = lib.endpoint_new_addresses(pool, scheme, listed, len(listed), config, *outs)
         elif port is not None:
             numbers = [port] if isinstance(port, int) else list(port)
@@ -244,20 +221,21 @@ class BaseClient:
         check(status, error)
         return Endpoint(handle, target if port is None else f"{target}:{port}")
 
-    def _acquire(self, target: Union[str, Endpoint], *args: Any, **given: Any) -> Any:
+    def _acquire(self, target: str | Endpoint, *args: Any, **given: Any) -> Any:
         """What acquires a connection; as _engine.Start."""
         options = {**timeout_options(given.pop("timeout", UNSET)), **given}
         config = make_config(options) if isinstance(target, Endpoint) else None
         endpoint = self.endpoint(target, *args, **options)
         return lambda *at: lib.endpoint_acquire(endpoint.handle, config, *at)
 
-    def force_breaker(self, target: Union[str, Endpoint], state: str) -> None:
+    def force_breaker(self, target: str | Endpoint, state: str) -> None:
         """Forces an endpoint's circuit breaker "open" or "closed"; "auto" lets it decide again."""
-        check(lib.endpoint_force_breaker(self.endpoint(target).handle, state.encode()))
+        status = lib.endpoint_force_breaker(self.endpoint(target).handle, state.encode())
+        check(status, context=f"state {state!r}")
 
     # --- what the pool tells
 
-    def stats(self) -> Dict[str, Any]:
+    def stats(self) -> dict[str, Any]:
         """Counters, gauges and latencies of pool, endpoints, addresses and connections."""
         return jsonlib.loads(self.metrics("json"))  # type: ignore[no-any-return]
 
@@ -265,7 +243,7 @@ class BaseClient:
         """The same as text: "openmetrics", "text" or "json"."""
         return read_text(lib.pool_metrics, self._opened(), format.encode())
 
-    def explain(self, target: Union[str, Endpoint]) -> str:
+    def explain(self, target: str | Endpoint) -> str:
         """What the pool knows and would do for a URL or an endpoint, in words."""
         if isinstance(target, str) and target.startswith("http"):
             target = "/".join(target.split("/", 3)[:3])
@@ -284,7 +262,7 @@ class BaseClient:
         """The recorded events as text: "text", "jsonl", or "trace" for Chrome's trace viewer."""
         return read_text(lib.pool_events, self._opened(), format.encode())
 
-    def event(self, name: str, text: str = "", level: Union[str, int] = "info") -> None:
+    def event(self, name: str, text: str = "", level: str | int = "info") -> None:
         """Records an event of the program's own among the pool's, as "app.NAME".
 
         `name`: 1 to 32 letters, digits, ".", "_" and "-"; of `text` about 64 bytes are kept;
@@ -297,7 +275,7 @@ class BaseClient:
         named, said = name.encode(), text.encode("utf-8", "replace")
         pool = self._opened()
         status = lib.pool_event(pool, LEVELS.index(level), named, len(named), said, len(said))
-        check(status)
+        check(status, context=f"event {name!r}")
 
 
 def ascii_host(host: str) -> str:
@@ -324,9 +302,8 @@ def make_url(base: str, url: str, params: Any) -> str:
     host, colon, port = parts.netloc.partition(":")
     netloc = parts.netloc if parts.netloc.isascii() else ascii_host(host) + colon + port
     safe = "/:@!$&'()*+,;=~%-._?[]"
-    return parts._replace(
-        netloc=netloc, path=quote(parts.path, safe), query=quote(parts.query, safe)
-    ).geturl()
+    path, query = quote(parts.path, safe), quote(parts.query, safe)
+    return parts._replace(netloc=netloc, path=path, query=query).geturl()
 
 
 def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
@@ -337,18 +314,17 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
         content = content.encode()
     if isinstance(content, (bytes, bytearray, memoryview)):
         handle.keep["body"] = body = bytes(content)
-        check(lib.request_body(handle, body, len(body)))
-        return None
+        return check(lib.request_body(handle, body, len(body)))
     if hasattr(content, "read"):
         if isinstance(content, io.TextIOBase):
             raise UsageError("a body is bytes: open the file in binary mode")
         raw = getattr(content, "raw", content)
         if isinstance(raw, io.FileIO) and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-            check(lib.request_body_fd(handle, raw.fileno(), content.tell(), -1))
-            return None
+            status = lib.request_body_fd(handle, raw.fileno(), content.tell(), -1)
+            return check(status, context=f"from {content!r}")
         read = content.read
         content = iter(lambda: read(PIECE_BYTES), b"")
-    elif isinstance(content, Mapping) or not {"__iter__", "__aiter__"} & set(dir(content)):
+    elif isinstance(content, Mapping) or not is_iterable(content):
         of = type(content).__name__
         raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {of}")
     try:
@@ -357,6 +333,11 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
         raise UsageError(f"content-length {headers['content-length']!r} is no number") from None
     check(lib.request_body_stream(handle, size))
     return content
+
+
+def is_iterable(content: Any) -> bool:
+    """Whether it can be iterated over, also with `async for`."""
+    return hasattr(content, "__iter__") or hasattr(content, "__aiter__")
 
 
 def checked_piece(piece: Any) -> bytes:
@@ -376,15 +357,14 @@ class Lent(NamedTuple):
 class BaseConnection:
     """A lease: between connect() and release() its bytes are the caller's alone."""
 
-    _lent: Optional[Lent] = None
+    _lent: Lent | None = None
 
     def __init__(self, handle: _ffi.Lease, client: Any) -> None:
-        self._handle: Optional[_ffi.Lease] = handle
+        self._handle: _ffi.Lease | None = handle
         self._client = client
         self._pid = os.getpid()
-        self.address: str = lib.connection_address(
-            handle
-        ).decode()  #: "192.0.2.1:443" or "unix:/path"
+        #: The peer's: "192.0.2.1:443", "[2001:db8::1]:443" or "unix:/path"
+        self.address: str = lib.connection_address(handle).decode()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}{' closed' if self._handle is None else ''}>"
@@ -401,7 +381,7 @@ class BaseConnection:
         return handle
 
     @property
-    def facts(self) -> Dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """All that the library tells of it: reused, uses, dial and attempts, TLS, certificate."""
         return jsonlib.loads(read_text(lib.connection_describe, self._opened()))  # type: ignore
 
@@ -411,7 +391,7 @@ class BaseConnection:
         if self._lent is not None:
             raise StreamError("the connection is lent already")
         status, fd, received = _ffi.lend(self._opened(), blocking)
-        check(status)
+        check(status, context="lending a connection's descriptor")
         self._lent = Lent(fd, received)
         return self._lent
 

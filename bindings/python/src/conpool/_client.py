@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partialmethod
-from typing import TYPE_CHECKING, Any, Iterator, Sequence, Union
+from typing import TYPE_CHECKING, Any
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
@@ -31,7 +32,7 @@ class Connection(BaseConnection):
         event = self._run(lambda *at: lib.connection_read(self._opened(), size, *at))
         return b"" if event.object is None else _ffi.chunk_bytes(event.object)
 
-    def sendall(self, data: Union[bytes, bytearray, memoryview]) -> None:
+    def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""
         held = bytes(data)
         self._run(lambda *at: lib.connection_write(self._opened(), held, len(held), *at), held)
@@ -82,13 +83,10 @@ class Client(BaseClient):
         call = self._prepare(method, url, **given)
         if call.pieces is None:
             event = run(self._opened(), call.start, call.handle.keep, call.request)
-            return Response(event.object, call.request)
+            return Response(event, call.request)
         exchange = self._exchange(call)
         try:
-            event = exchange.next_event()
-            if event.status != 0:
-                raise exchange.failure(event)
-            return Response(event.object, call.request)
+            return Response(exchange.next_event(), call.request)
         finally:
             exchange.close()
 
@@ -115,8 +113,7 @@ class Client(BaseClient):
         exchange = self._exchange(call)
         try:
             while (event := exchange.next_event()).kind != _ffi.EVENT_HEAD:
-                if event.status != 0:
-                    raise exchange.failure(event)
+                pass
             return StreamedResponse(event, call.request, exchange)
         except BaseException:
             exchange.close()
@@ -130,18 +127,18 @@ class Client(BaseClient):
 
     def connect(
         self,
-        target: Union[str, Endpoint],
-        port: Union[int, Sequence[int], None] = None,
+        target: str | Endpoint,
+        port: int | Sequence[int] | None = None,
         *,
         tls: bool = False,
-        addresses: Union[str, Sequence[str], None] = None,
+        addresses: str | Sequence[str] | None = None,
         **given: Any,
     ) -> Connection:
         """Leases a connection for any protocol but HTTP; arguments as of endpoint()."""
         start = self._acquire(target, port, tls=tls, addresses=addresses, **given)
         return Connection(take_lease(run(self._opened(), start)), self)
 
-    def preconnect(self, target: Union[str, Endpoint], count: int = 1, **options: Any) -> int:
+    def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:
         """Opens connections ahead of need, until `count` are open; answers how many are."""
         at = self.endpoint(target, **options).handle
         event = run(self._opened(), lambda *to: lib.endpoint_preconnect(at, count, None, *to))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, NamedTuple, Union
 
 from . import _ffi
 from ._errors import check
@@ -29,7 +30,7 @@ class Option(NamedTuple):
     text: str  #: what it means
 
 
-def _table() -> Dict[str, Option]:
+def _table() -> dict[str, Option]:
     rows = [
         Option(*(row.get(field, "") for field in Option._fields))
         for row in _ffi.describe("options")
@@ -70,12 +71,12 @@ class Timeout(NamedTuple):
     pool: Limit = UNSET
     total: Limit = UNSET
 
-    def options(self) -> Dict[str, OptionValue]:
+    def options(self) -> dict[str, OptionValue]:
         """As options. Reading and writing share stall.timeout, the larger of both."""
         of_all = self.timeout
         connect, read, write, pool = (of_all if one is UNSET else one for one in self[1:5])
         ways = [way for way in (read, write) if not isinstance(way, Unset)]
-        found: Dict[str, Any] = {
+        found: dict[str, Any] = {
             "connect_timeout": connect,
             "tls_timeout": connect,
             "dial_timeout": None if connect is None else UNSET,
@@ -105,13 +106,13 @@ class Limits(NamedTuple):
     has an effect only where it is 0, which keeps none.
     """
 
-    max_connections: Optional[int] = None
-    max_keepalive_connections: Optional[int] = None
+    max_connections: int | None = None
+    max_keepalive_connections: int | None = None
     keepalive_expiry: Limit = UNSET
 
-    def options(self) -> Dict[str, OptionValue]:
+    def options(self) -> dict[str, OptionValue]:
         """As options."""
-        found: Dict[str, Any] = {}
+        found: dict[str, Any] = {}
         if self.max_connections is not None:
             most = int(OPTIONS["endpoint_max_connections"].most)
             found["pool_max_connections"] = self.max_connections
@@ -126,7 +127,7 @@ class Limits(NamedTuple):
 TimeoutTypes = Union[None, float, Timeout]
 
 
-def timeout_options(timeout: Union[TimeoutTypes, Unset]) -> Dict[str, OptionValue]:
+def timeout_options(timeout: TimeoutTypes | Unset) -> dict[str, OptionValue]:
     """What `timeout=` means as options."""
     return (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).options()
 
@@ -154,7 +155,7 @@ def text_of(option: Option, value: Any) -> str:
     raise TypeError(f"{option.name}: a {type(value).__name__} is no value of an option")
 
 
-def make_config(options: Mapping[str, Any]) -> Optional[_ffi.Owned]:
+def make_config(options: Mapping[str, Any]) -> _ffi.Owned | None:
     """A conpool_config of the options that are not None; None when there is none."""
     given = {keyword: value for keyword, value in options.items() if value is not None}
     if not given:

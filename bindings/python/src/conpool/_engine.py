@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from typing import Any, AsyncIterator, Callable, Deque, Iterator, Optional
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Callable
 
 from . import _ffi
 from ._errors import HTTPError, check, of_event, of_status
@@ -31,7 +32,7 @@ def wait(op: _ffi.Number, event: _ffi.Event) -> None:
 
 
 def run(
-    pool: _ffi.Owned, start: Start, borrowed: Any = None, request: Optional[Request] = None
+    pool: _ffi.Owned, start: Start, borrowed: Any = None, request: Request | None = None
 ) -> _ffi.Event:
     """An op from its start to its end. Whatever interrupts this, the op has ended afterwards."""
     op, event = _ffi.Number(), _ffi.Event()
@@ -60,8 +61,8 @@ class Exchange:
         queue, self._op = _ffi.Owned("queue"), _ffi.Number()
         check(lib.queue_new(pool, _ffi.out(queue)))
         queue.keep["request"] = borrowed
-        self._queue: Optional[_ffi.Owned] = queue
-        self._request, self._early = request, deque()  # type: Request, Deque[_ffi.Event]
+        self._queue: _ffi.Owned | None = queue
+        self._request, self._early = request, deque[_ffi.Event]()
         check(start(queue, 0, _ffi.out(self._op)))
 
     def send(self, pieces: Iterator[bytes]) -> None:
@@ -104,16 +105,15 @@ class Exchange:
                 raise of_status(taken)
 
     def next_event(self) -> _ffi.Event:
-        """The next event of the request."""
+        """The next event of the request; raises when it failed."""
         try:
-            return self._early.popleft() if self._early else self._next()
+            event = self._early.popleft() if self._early else self._next()
+            if event.status != 0:
+                raise of_event(event, self._request)
         except BaseException:
             self.close()
             raise
-
-    def failure(self, event: _ffi.Event) -> BaseException:
-        """What an event raises that says that the request failed."""
-        return of_event(event, self._request)
+        return event
 
     def close(self) -> None:
         """Ends the request; afterwards nothing is borrowed any more."""
@@ -127,12 +127,12 @@ class Inbox:
     """The events of one op, for one coroutine."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, borrowed: Any) -> None:
-        self.events: Deque[_ffi.Event] = deque()
+        self.events: deque[_ffi.Event] = deque()
         self.abandoned = self.over = False
         self._borrowed, self._loop = borrowed, loop
-        self._waiter: Optional[asyncio.Future[None]] = None
+        self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, event: Optional[_ffi.Event]) -> None:
+    def put(self, event: _ffi.Event | None) -> None:
         """Takes an event; None says that none will come any more."""
         self.over = self.over or event is None or bool(event.flags & _ffi.EVENT_FINAL)
         if event is not None and self.abandoned:
@@ -164,7 +164,7 @@ class LoopQueue:
     def __init__(self, pool: _ffi.Owned, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self._tokens = loop, itertools.count(1)
         self._buffer = _ffi.events_buffer(BATCH)
-        self._queue: Optional[_ffi.Owned] = _ffi.Owned("queue")
+        self._queue: _ffi.Owned | None = _ffi.Owned("queue")
         check(lib.queue_new(pool, _ffi.out(self._queue)))
         self._inboxes = self._queue.keep
         self._fd = lib.queue_fd(self._queue)
@@ -201,7 +201,7 @@ class LoopQueue:
         return inbox
 
     async def run(
-        self, begin: Start, borrowed: Any = None, request: Optional[Request] = None
+        self, begin: Start, borrowed: Any = None, request: Request | None = None
     ) -> _ffi.Event:
         """An op from its start to its end. When the coroutine is cancelled, so is the op."""
         op = _ffi.Number()
@@ -235,7 +235,7 @@ class AsyncExchange:
     def __init__(self, queue: LoopQueue, begin: Start, request: Request, borrowed: Any) -> None:
         self._queue, self._request, self._op = queue, request, _ffi.Number()
         self._inbox = queue.start(begin, borrowed, self._op)
-        self._sender: Optional[asyncio.Task[None]] = None
+        self._sender: asyncio.Task[None] | None = None
 
     def send(self, pieces: AsyncIterator[bytes]) -> None:
         """Writes the body, beside the response."""
@@ -265,20 +265,17 @@ class AsyncExchange:
         return bool((await inbox.next()).status == 0)
 
     async def next_event(self) -> _ffi.Event:
-        """The next event of the request."""
+        """The next event of the request; raises when it failed."""
         try:
-            return await self._inbox.next()
+            event = await self._inbox.next()
+            if event.status != 0:
+                if self._sender is not None and self._sender.done():
+                    self._sender.result()  # raises what the program's own body raised
+                raise of_event(event, self._request)
         except BaseException:
             self.close()
             raise
-
-    def failure(self, event: _ffi.Event) -> BaseException:
-        """What an event raises that says that the request failed."""
-        sender = self._sender
-        raised = None
-        if sender is not None and sender.done() and not sender.cancelled():
-            raised = sender.exception()  # what the program's own body raised
-        return raised or of_event(event, self._request)
+        return event
 
     def close(self) -> None:
         """Ends the request."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _ffi
 from ._ffi import lib
@@ -44,12 +44,12 @@ class HTTPError(Exception):
     phase: str = "none"  #: where it failed: "queue", "dns", "connect", "tls", "send", "receive", …
     proof: str = "never_sent"  #: what became of the bytes: or "not_processed", "maybe_processed"
     os_errno: int = 0  #: errno of the cause, or 0
-    h2_code: Optional[int] = None  #: HTTP/2's error code of the cause
+    h2_code: int | None = None  #: HTTP/2's error code of the cause
     tls_verify: int = 0  #: OpenSSL's X509_V_ERR_* of the cause, or 0
-    retry_after: Optional[float] = None  #: seconds to the next trial of an open circuit breaker
-    attempts: Tuple[Attempt, ...] = ()  #: every attempt that was made, in the order of their start
+    retry_after: float | None = None  #: seconds to the next trial of an open circuit breaker
+    attempts: tuple[Attempt, ...] = ()  #: every attempt that was made, in the order of their start
     report: str = ""  #: several lines: the cause, its contexts, each attempt
-    request: Optional[Request] = None  #: what was asked, if it was a request
+    request: Request | None = None  #: what was asked, if it was a request
 
     @property
     def safe_to_retry(self) -> bool:
@@ -218,7 +218,7 @@ def status_name(status: int) -> str:
     return text.decode()
 
 
-def class_of(status: int, phase: int) -> Type[HTTPError]:
+def class_of(status: int, phase: int) -> type[HTTPError]:
     """The exception for a status code that was met in a phase."""
     name = status_name(status)
     if name in BY_NAME:
@@ -241,7 +241,7 @@ def _make(status: int, phase: int, line: str) -> HTTPError:
     return made
 
 
-def _name_of(names: Tuple[str, ...], index: int) -> str:
+def _name_of(names: tuple[str, ...], index: int) -> str:
     return names[index] if 0 <= index < len(names) else "unknown"
 
 
@@ -262,7 +262,7 @@ def of_status(status: int, context: str = "") -> HTTPError:
     return _make(status, _ffi.PHASE_NONE, f"{text}, {context}" if context else text)
 
 
-def of_error(error: Any, request: Optional[Request] = None) -> HTTPError:
+def of_error(error: Any, request: Request | None = None) -> HTTPError:
     """The exception for a conpool_error, which stays whose it is."""
     line = lib.error_line(error).decode("utf-8", "replace")
     made = _make(lib.error_status(error), lib.error_phase(error), line)
@@ -277,7 +277,7 @@ def of_error(error: Any, request: Optional[Request] = None) -> HTTPError:
     return made
 
 
-def of_event(event: _ffi.Event, request: Optional[Request] = None) -> HTTPError:
+def of_event(event: _ffi.Event, request: Request | None = None) -> HTTPError:
     """The exception for the event of an op that failed."""
     if event.object is not None:
         return of_error(event.object, request)
@@ -288,15 +288,16 @@ def of_event(event: _ffi.Event, request: Optional[Request] = None) -> HTTPError:
     return made
 
 
-def check(status: int, error: Any = None, request: Optional[Request] = None) -> None:
+def check(status: int, error: Any = None, request: Request | None = None, context: str = "") -> Any:
     """Raises unless the status is 0."""
     if status != 0:
         told = error is not None and error.value is not None
-        raise of_error(error, request) if told else of_status(status)
+        raise of_error(error, request) if told else of_status(status, context)
 
 
 def read_text(function: Any, *given: Any) -> str:
     """The text that a function of the library answers."""
     text = _ffi.Owned("text")
-    check(function(*given, _ffi.out(text)))
+    asked = " ".join(repr(one.decode()) for one in given if isinstance(one, bytes))
+    check(function(*given, _ffi.out(text)), context=asked)
     return str(text)

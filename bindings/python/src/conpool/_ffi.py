@@ -7,6 +7,7 @@ import json
 import os
 import re
 import types
+from collections.abc import Sequence
 from ctypes import (
     POINTER,
     c_char_p,
@@ -18,7 +19,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any
 
 SONAME = "libconpool.so.0"
 NEEDED = (0, 1, 0)  # the oldest library that has all that this package calls
@@ -51,7 +52,7 @@ class RawEvent(ctypes.Structure):
 
 
 # A type of C by one letter. Borrowed texts come back as bytes, which copies them.
-TYPES: Dict[str, Any] = {
+TYPES: dict[str, Any] = {
     "-": None,
     "p": c_void_p,
     "t": c_char_p,
@@ -96,13 +97,13 @@ _SIGNATURES = """
     lookup_fail:i(ptz) lookup_free:-(p)
 """
 #: Every function of the library: what it returns, and what it takes.
-FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
+FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     f"conpool_{name}": (TYPES[result], [TYPES[letter] for letter in taken])
     for name, result, taken in re.findall(r"(\w+):(.)\((\w*)\)", _SIGNATURES)
 }
 
 
-def _open() -> Tuple[ctypes.CDLL, str]:
+def _open() -> tuple[ctypes.CDLL, str]:
     """CONPOOL_LIBRARY's file, else the one inside the package, else the installed one."""
     packaged = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_lib", SONAME)
     path = os.environ.get("CONPOOL_LIBRARY") or (packaged if os.path.exists(packaged) else SONAME)
@@ -154,7 +155,7 @@ class Owned(c_void_p):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        self.keep: Dict[Any, Any] = {}  # what its ops borrow: it goes after the object itself
+        self.keep: dict[Any, Any] = {}  # what its ops borrow: it goes after the object itself
         self._free = getattr(lib, kind + "_free")
 
     def __del__(self) -> None:
@@ -192,7 +193,7 @@ def events_buffer(count: int) -> Any:
     return (RawEvent * count)()
 
 
-def events_of(buffer: Any, count: int) -> List[Event]:
+def events_of(buffer: Any, count: int) -> list[Event]:
     """The first events of a batch, each the owner of its object from now on."""
     return [Event.from_buffer_copy(buffer, i * ctypes.sizeof(RawEvent)) for i in range(count)]
 
@@ -209,7 +210,7 @@ def body_bytes(response: Any) -> bytes:
     return ctypes.string_at(data, size.value) if size.value else b""
 
 
-def lend(connection: Lease, blocking: bool) -> Tuple[int, int, bytes]:
+def lend(connection: Lease, blocking: bool) -> tuple[int, int, bytes]:
     """(status, descriptor, bytes that were received already)."""
     fd, chunk = c_int32(-1), Owned("chunk")
     status = lib.connection_lend(connection, int(blocking), out(fd), out(chunk))
@@ -225,4 +226,4 @@ def describe(what: str) -> Any:
 
 
 #: Every status code of the library by its name.
-STATUSES: Dict[str, int] = {row["name"]: row["value"] for row in describe("statuses")}
+STATUSES: dict[str, int] = {row["name"]: row["value"] for row in describe("statuses")}

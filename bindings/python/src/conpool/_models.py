@@ -5,26 +5,15 @@ from __future__ import annotations
 import codecs
 import json as jsonlib
 import re
-from typing import (
-    Any,
-    AsyncIterator,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Tuple,
-    Union,
-)
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Union
 
 from . import _ffi
 from ._errors import HTTPStatusError, StreamError, read_text
 from ._ffi import lib
 
 HeaderText = Union[str, bytes]
-HeaderTypes = Union[Mapping[Any, HeaderText], Iterable[Tuple[HeaderText, HeaderText]]]
+HeaderTypes = Union[Mapping[Any, HeaderText], Iterable[tuple[HeaderText, HeaderText]]]
 
 _VERSIONS = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
@@ -43,21 +32,21 @@ def _decode(text: bytes) -> str:
 class Headers(Mapping[str, str]):
     """Header lines in their order. Names are the same in upper and lower case, and may repeat."""
 
-    def __init__(self, headers: Optional[HeaderTypes] = None) -> None:
+    def __init__(self, headers: HeaderTypes | None = None) -> None:
         if headers is None:
-            self.raw: List[Tuple[bytes, bytes]] = []
+            self.raw: list[tuple[bytes, bytes]] = []
         elif isinstance(headers, Headers):
             self.raw = list(headers.raw)
         else:
             pairs: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers
             self.raw = [(_encode(name), _encode(value)) for name, value in pairs]
 
-    def get_list(self, name: str) -> List[str]:
+    def get_list(self, name: str) -> list[str]:
         """The value of every line with this name."""
         key = name.lower().encode()
         return [_decode(value) for one, value in self.raw if one.lower() == key]
 
-    def multi_items(self) -> List[Tuple[str, str]]:
+    def multi_items(self) -> list[tuple[str, str]]:
         """Every line, in order."""
         return [(_decode(name), _decode(value)) for name, value in self.raw]
 
@@ -99,18 +88,18 @@ class Request(NamedTuple):
 class ConnectionInfo(NamedTuple):
     """The connection that a response came over."""
 
-    id: Optional[int] = None  #: counted from the pool's start
+    id: int | None = None  #: counted from the pool's start
     address: str = ""  #: the peer's: "192.0.2.1:443", "[2001:db8::1]:443" or "unix:/path"
     local: str = ""  #: our own
     reused: bool = False  #: whether it was used before
     uses: int = 0  #: how often, this time included
     rtt: float = 0.0  #: its round trip in seconds
-    tls_version: Optional[str] = None
-    alpn: Optional[str] = None
-    attempts: Tuple[Dict[str, Any], ...] = ()  #: of its dial, where the library tells them
+    tls_version: str | None = None
+    alpn: str | None = None
+    attempts: tuple[dict[str, Any], ...] = ()  #: of its dial, where the library tells them
 
 
-def _lines(response: Any, kind: str) -> List[Tuple[bytes, bytes]]:
+def _lines(response: Any, kind: str) -> list[tuple[bytes, bytes]]:
     name, value = getattr(lib, f"response_{kind}_name"), getattr(lib, f"response_{kind}_value")
     count: int = getattr(lib, f"response_{kind}_count")(response)
     return [(name(response, i, None), value(response, i, None)) for i in range(count)]
@@ -119,12 +108,12 @@ def _lines(response: Any, kind: str) -> List[Tuple[bytes, bytes]]:
 class Response:
     """A response. It holds nothing of the library: it can be kept and passed on freely."""
 
-    def __init__(self, pointer: Any, request: Request) -> None:
-        self.request = request
+    def __init__(self, event: _ffi.Event, request: Request) -> None:
+        self.request, pointer = request, event.object
         self.status_code: int = lib.response_status(pointer)
         self.http_version = _VERSIONS.get(lib.response_version(pointer), "HTTP/?")
         self.headers = Headers(_lines(pointer, "header"))
-        self._content: Optional[bytes] = _ffi.body_bytes(pointer)
+        self._content: bytes | None = _ffi.body_bytes(pointer)
         self._finish(pointer)
 
     def _finish(self, pointer: Any) -> None:
@@ -133,12 +122,12 @@ class Response:
         self.trailers = Headers(_lines(pointer, "trailer"))
 
     @property
-    def facts(self) -> Dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """All that the library tells of the exchange, by its own names."""
         return jsonlib.loads(self._describe)  # type: ignore[no-any-return]
 
     @property
-    def timings(self) -> Dict[str, float]:
+    def timings(self) -> dict[str, float]:
         """When each phase ended, in seconds from the call: "resolved", "connected", "secured" (only
         where a connection was dialed for it), "leased", "sent", "head", "total"."""
         ends = {key[:-3]: value for key, value in self.facts.items() if key.endswith("_ns")}
@@ -208,7 +197,7 @@ class Response:
     def _pieces(self) -> Iterator[bytes]:
         yield self.content
 
-    def iter_bytes(self, chunk_size: Optional[int] = None) -> Iterator[bytes]:
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
         """The body in pieces of a size, or as they come. A streamed one once, unless read()."""
         return through(self._pieces(), Resize(chunk_size))
 
@@ -227,10 +216,10 @@ class Response:
 class Resize:
     """Pieces of a size, the last one perhaps shorter; as they are without a size."""
 
-    def __init__(self, size: Optional[int]) -> None:
+    def __init__(self, size: int | None) -> None:
         self._size, self._held = size, bytearray()
 
-    def feed(self, piece: bytes) -> List[bytes]:
+    def feed(self, piece: bytes) -> list[bytes]:
         """What a piece completes."""
         if self._size is None:
             return [piece] if piece else []
@@ -239,7 +228,7 @@ class Resize:
         ready, self._held = bytes(self._held[:whole]), self._held[whole:]
         return [ready[i : i + self._size] for i in range(0, whole, self._size)]
 
-    def rest(self) -> List[bytes]:
+    def rest(self) -> list[bytes]:
         """What is left."""
         return [bytes(self._held)] if self._held else []
 
@@ -250,11 +239,11 @@ class Decode:
     def __init__(self, encoding: str) -> None:
         self._decode = codecs.getincrementaldecoder(encoding)("replace").decode
 
-    def feed(self, piece: bytes) -> List[str]:
+    def feed(self, piece: bytes) -> list[str]:
         """What a piece completes."""
         return [text] if (text := self._decode(piece)) else []
 
-    def rest(self) -> List[str]:
+    def rest(self) -> list[str]:
         """What is left."""
         return [text] if (text := self._decode(b"", True)) else []
 
@@ -263,9 +252,9 @@ class Lines:
     """Text to lines, without their ends."""
 
     def __init__(self) -> None:
-        self._open: List[str] = []
+        self._open: list[str] = []
 
-    def feed(self, piece: str) -> List[str]:
+    def feed(self, piece: str) -> list[str]:
         """What a piece completes."""
         *lines, last = piece.split("\n")
         if lines:
@@ -274,7 +263,7 @@ class Lines:
         self._open.append(last)
         return [line[:-1] if line.endswith("\r") else line for line in lines]
 
-    def rest(self) -> List[str]:
+    def rest(self) -> list[str]:
         """What is left."""
         last = "".join(self._open)
         return [last] if last else []
@@ -300,15 +289,13 @@ class StreamedResponse(Response):
     """A response whose body is read from the connection as it is asked for."""
 
     def __init__(self, head: _ffi.Event, request: Request, exchange: Any) -> None:
-        super().__init__(head.object, request)
+        super().__init__(head, request)
         self._content, self._exchange, self._started = None, exchange, False
         self.is_closed = False
 
-    def _take(self, event: _ffi.Event) -> Optional[bytes]:
+    def _take(self, event: _ffi.Event) -> bytes | None:
         """The bytes of a chunk; None for the end. Other kinds are empty."""
         if event.flags & _ffi.EVENT_FINAL:
-            if event.status != 0:
-                raise self._exchange.failure(event)
             self._finish(event.object)
             return None
         return _ffi.chunk_bytes(event.object) if event.kind == _ffi.EVENT_CHUNK else b""
@@ -364,7 +351,7 @@ class AsyncStreamedResponse(StreamedResponse):
         finally:
             self.close()
 
-    def aiter_bytes(self, chunk_size: Optional[int] = None) -> AsyncIterator[bytes]:
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
         """The body in pieces of a size, or as they come. Once, unless aread() kept it."""
         return athrough(self._apieces(), Resize(chunk_size))
 

@@ -1,0 +1,231 @@
+"""Transports for httpx: an httpx.Client or httpx.AsyncClient whose connections are conpool's.
+
+    client = httpx.Client(transport=conpool.httpx.ConpoolTransport(verify="ca.pem"))
+
+Redirects, cookies, authentication and decoding stay httpx's. Each response has `extensions["conpool"]`,
+conpool's own view of it: timings, connection, facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import contextmanager
+from typing import Any, AsyncIterator, Dict, Iterator, Mapping, Optional, Tuple, Type
+
+import certifi
+import httpx
+
+from . import _errors as errors
+from ._aclient import AsyncClient
+from ._client import Client
+from ._config import OPTIONS, Limits, Timeout
+from ._integration import DEFAULTS, Clients, has_trust, host_port, sent_fields, tls_options
+from ._models import AsyncStreamedResponse, StreamedResponse
+
+__all__ = ["AsyncConpoolTransport", "ConpoolTransport"]
+
+# The first that fits counts.
+_MEANING: Tuple[Tuple[Type[errors.HTTPError], Type[httpx.RequestError]], ...] = (
+    (errors.ConnectTimeout, httpx.ConnectTimeout),
+    (errors.ReadTimeout, httpx.ReadTimeout),
+    (errors.WriteTimeout, httpx.WriteTimeout),
+    (errors.PoolTimeout, httpx.PoolTimeout),
+    (errors.TimeoutException, httpx.TimeoutException),
+    (errors.LimitError, httpx.PoolTimeout),
+    (errors.CircuitOpenError, httpx.ConnectError),
+    (errors.ConnectError, httpx.ConnectError),
+    (errors.ReadError, httpx.ReadError),
+    (errors.WriteError, httpx.WriteError),
+    (errors.CloseError, httpx.CloseError),
+    (errors.RemoteProtocolError, httpx.RemoteProtocolError),
+    (errors.LocalProtocolError, httpx.LocalProtocolError),
+    (errors.UsageError, httpx.LocalProtocolError),
+    (errors.HTTPError, httpx.NetworkError),
+)
+
+
+@contextmanager
+def _mapped(request: httpx.Request) -> Iterator[None]:
+    """conpool's exceptions as httpx's, each with the original as its cause."""
+    try:
+        yield
+    except errors.HTTPError as error:
+        meant = next(theirs for ours, theirs in _MEANING if isinstance(error, ours))
+        raise meant(str(error), request=request) from error
+
+
+class NetworkStream:
+    """`extensions["network_stream"]`: facts of the connection. Its bytes are the library's: there is no read()."""
+
+    def __init__(self, response: StreamedResponse) -> None:
+        self._response = response
+
+    def get_extra_info(self, info: str) -> Any:
+        """ "client_addr" and "server_addr"; None for what is not known."""
+        connection = self._response.connection
+        known = {"client_addr": connection.local, "server_addr": connection.address}
+        return host_port(known[info]) if known.get(info) else None
+
+
+class _Body(httpx.SyncByteStream):
+    """A response's body."""
+
+    def __init__(self, response: StreamedResponse, request: httpx.Request) -> None:
+        self._response, self._request = response, request
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _mapped(self._request):
+            yield from self._response.iter_bytes()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    """A response's body, read with await."""
+
+    def __init__(self, response: AsyncStreamedResponse, request: httpx.Request) -> None:
+        self._response, self._request = response, request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _mapped(self._request):
+            async for piece in self._response.aiter_bytes():
+                yield piece
+
+    async def aclose(self) -> None:
+        self._response.close()
+
+
+def _client_options(
+    verify: object, cert: object, http1: bool, http2: bool, limits: Any, retries: int, given: Mapping[str, Any]
+) -> Dict[str, Any]:
+    """Keywords of httpx's own transports as options of the library, under those that were given by name."""
+    if not (http1 or http2):
+        raise ValueError("http1=False and http2=False leave no protocol")
+    found: Dict[str, Any] = {**DEFAULTS, "connect_retries": retries}
+    # httpx trusts certifi's certificates unless OpenSSL's environment variables name others.
+    if verify is not True or cert or not has_trust(given):
+        found.update(tls_options(verify, cert, certifi.where()))
+        if verify is True and (has_trust(given) or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)):
+            del found["tls_ca_file"]
+    if not http1 or not http2:
+        found["http_version"] = "http1" if http1 else "h2"
+    limits = limits or httpx.Limits(max_connections=100)
+    most = [int(OPTIONS[f"{of}_max_connections"].most) for of in ("pool", "endpoint")]
+    found["pool_max_connections"] = limits.max_connections or most[0]
+    found["endpoint_max_connections"] = min(limits.max_connections or most[1], most[1])
+    found.update(Limits(None, limits.max_keepalive_connections, limits.keepalive_expiry).options())
+    return {**found, **given}
+
+
+def _call(request: httpx.Request) -> Dict[str, Any]:
+    """A request as keywords of open_stream()."""
+    url = request.url
+    if url.scheme not in ("http", "https"):
+        wrong = f"has an unsupported protocol '{url.scheme}://'" if url.scheme else "is missing 'http://' or 'https://'"
+        raise httpx.UnsupportedProtocol(f"Request URL {wrong}.", request=request)
+    headers, options = sent_fields(request.headers.raw)
+    content: Any = request.stream
+    if isinstance(content, httpx.ByteStream):  # it may be sent again, as nothing that comes in pieces can
+        content = b"".join(content) or None
+    seconds = request.extensions.get("timeout", {})
+    limits = {name: seconds[name] for name in ("connect", "read", "write", "pool") if name in seconds}
+    if content is None:
+        limits.pop("write", None)  # it shares stall.timeout with reading, whose limit shall be exact
+    if limits.get("connect") is not None:
+        # TCP and TLS have this long each, as they have in httpx.
+        options["dial_timeout"] = 2 * limits["connect"]
+    if "sni_hostname" in request.extensions:
+        options["tls_server_name"] = request.extensions["sni_hostname"]
+    host = url.raw_host.decode("ascii")
+    netloc = (f"[{host}]" if ":" in host else host) + ("" if url.port is None else f":{url.port}")
+    call = {"url": f"{url.scheme}://{netloc}{url.raw_path.decode('ascii')}", "headers": headers, "content": content}
+    return {"method": request.method, **call, "timeout": Timeout(**limits), **options,
+            **request.extensions.get("conpool", {})}
+
+
+def _response(response: StreamedResponse, body: Any) -> httpx.Response:
+    extensions = {
+        "http_version": response.http_version.encode("ascii"),
+        "network_stream": NetworkStream(response),
+        "conpool": response,
+    }
+    return httpx.Response(response.status_code, headers=response.headers.raw, stream=body, extensions=extensions)
+
+
+class ConpoolTransport(httpx.BaseTransport):
+    """For httpx.Client(transport=…).
+
+    verify, cert, http1, http2, limits and retries are those of httpx.HTTPTransport, where they belong when a client
+    is given a transport; every option of the library is a keyword, too. HTTP/2 is used where the server speaks it.
+    A request's `extensions={"conpool": {…}}` has options for it alone, and `idempotent`.
+    """
+
+    def __init__(
+        self,
+        verify: object = True,
+        cert: object = None,
+        http1: bool = True,
+        http2: bool = True,
+        limits: Optional[httpx.Limits] = None,
+        retries: int = 0,
+        **options: Any,
+    ) -> None:
+        own = _client_options(verify, cert, http1, http2, limits, retries, options)
+        self._clients = Clients(Client, own)
+        self._clients.get({})  # what is wrong with the options is said at once
+
+    @property
+    def client(self) -> Client:
+        """The client whose connections are used; for its stats(), events() and explain()."""
+        return self._clients.get({})
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends a request; called by httpx."""
+        with _mapped(request):
+            response = self.client.open_stream(**_call(request))
+        return _response(response, _Body(response, request))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for client in self._clients.take():
+            client.close()
+
+
+class AsyncConpoolTransport(httpx.AsyncBaseTransport):
+    """For httpx.AsyncClient(transport=…), on asyncio; as ConpoolTransport."""
+
+    def __init__(
+        self,
+        verify: object = True,
+        cert: object = None,
+        http1: bool = True,
+        http2: bool = True,
+        limits: Optional[httpx.Limits] = None,
+        retries: int = 0,
+        **options: Any,
+    ) -> None:
+        own = _client_options(verify, cert, http1, http2, limits, retries, options)
+        self._clients = Clients(AsyncClient, own)
+        self._clients.get({})
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client whose connections are used; for its stats(), events() and explain()."""
+        return self._clients.get({})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends a request; called by httpx."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("AsyncConpoolTransport runs on asyncio, and no loop of asyncio runs here") from None
+        with _mapped(request):
+            response = await self.client.open_stream(**_call(request))
+        return _response(response, _AsyncBody(response, request))
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        for client in self._clients.take():
+            await client.aclose()
