@@ -6,6 +6,8 @@ exec </dev/null
 
 build_packages=(meson ninja-build pkg-config gcc g++ ccache python3 cmake libuv1-dev libssl-dev
   libnghttp2-dev libc-ares-dev libgtest-dev libcli11-dev nlohmann-json3-dev)
+# What the bindings' tests need: without one of them, the tests that need it are skipped.
+binding_packages=(rustc cargo python3-httpx python3-requests python3-venv python3-pip patchelf doxygen)
 # Real servers and network tools: without one of them, the tests that need it are skipped.
 server_packages=(openssl nginx-light redis-server postgresql libhiredis-dev libpq-dev haproxy nghttp2-server nodejs
   dnsmasq-base unbound iproute2 nftables util-linux)
@@ -65,7 +67,7 @@ install_packages() {
     return 0
   fi
   local missing
-  mapfile -t missing < <(missing_packages "${build_packages[@]}" "${server_packages[@]}")
+  mapfile -t missing < <(missing_packages "${build_packages[@]}" "${binding_packages[@]}" "${server_packages[@]}")
   [ "${#missing[@]}" -gt 0 ] || return 0
   if ! as_root true 2>/dev/null; then
     echo "not root and no sudo without a password; missing packages: ${missing[*]}"
