@@ -115,7 +115,10 @@ class Connection:
             return b""
         body = b""
         while True:
-            size = int(self.file.readline(), 16)
+            line = self.file.readline()
+            if not line:
+                raise ConnectionError("the body is not whole")
+            size = int(line, 16)
             if size == 0:
                 self.trailers = []
                 while (line := self.file.readline()) not in (b"\r\n", b""):

@@ -327,10 +327,7 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
     elif isinstance(content, Mapping) or not is_iterable(content):
         of = type(content).__name__
         raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {of}")
-    try:
-        size = int(headers.get("content-length", "-1"))
-    except ValueError:
-        raise UsageError(f"content-length {headers['content-length']!r} is no number") from None
+    size = int(headers.get("content-length", -1))
     check(lib.request_body_stream(handle, size))
     return content
 

@@ -1,19 +1,20 @@
-"""What the integrations with httpx and requests share: trust, header fields, and the clients behind them."""
+"""What the integrations with httpx and requests share: trust, header fields, and the clients."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any, Dict, Generic, Iterable, List, Mapping, Tuple, Type, TypeVar, Union
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 from ._aclient import AsyncClient
 from ._client import Client
 from ._config import OPTIONS
 
 ClientType = TypeVar("ClientType", Client, AsyncClient)
-Fields = List[Tuple[bytes, bytes]]
+Fields = list[tuple[bytes, bytes]]
 
-#: Neither httpx nor requests has a limit for a request as a whole, for waiting requests, or a circuit breaker.
+#: Neither httpx nor requests limits a request as a whole or how many wait, or has a breaker.
 DEFAULTS: Mapping[str, Any] = {
     "total_timeout": 0,
     "endpoint_max_waiters": int(OPTIONS["endpoint_max_waiters"].most),
@@ -22,25 +23,33 @@ DEFAULTS: Mapping[str, Any] = {
 _OF_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection")
 
 
-def tls_options(verify: object, cert: object, bundle: str) -> Dict[str, Any]:
-    """What `verify=` and `cert=` mean; `bundle` is the file of trusted certificates for verify=True."""
-    found: Dict[str, Any] = {}
+def tls_options(verify: object, cert: object, bundle: str | None) -> dict[str, Any]:
+    """What `verify=` and `cert=` mean.
+
+    `bundle` has the certificates that verify=True trusts; None leaves them to the other options.
+    """
+    found: dict[str, Any] = {}
     if not verify:
         found["tls_insecure"] = True
     elif verify is True:
-        found["tls_ca_file"] = _file(bundle, "the file of trusted certificates")
+        if bundle is not None:
+            found["tls_ca_file"] = _file(bundle, "the file of trusted certificates")
     elif isinstance(verify, (str, os.PathLike)):
         found["tls_ca_file"] = _file(os.fspath(verify), "verify")
     else:
         raise TypeError(
-            f"verify= is True, False or a file of trusted certificates, and no {type(verify).__name__}: "
-            "trust goes to the library by name; the options tls_ca_pem, tls_cert_pem and tls_key_pem take texts"
+            f"verify= is True, False or a file of trusted certificates, and no "
+            f"{type(verify).__name__}: the options tls_ca_pem, tls_cert_pem and tls_key_pem take texts"
         )
     if cert:
         pair = (cert, cert) if isinstance(cert, (str, os.PathLike)) else cert
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError("cert= is a file with certificate and key, or a pair of both; encrypted keys are not read")
-        found["tls_cert_file"], found["tls_key_file"] = (_file(os.fspath(one), "cert") for one in pair)
+            raise TypeError(
+                "cert= is a file with certificate and key, or a pair of files; keys are not encrypted"
+            )
+        found["tls_cert_file"], found["tls_key_file"] = (
+            _file(os.fspath(one), "cert") for one in pair
+        )
     return found
 
 
@@ -51,26 +60,31 @@ def _file(path: str, what: str) -> str:
     raise OSError(f"{what}: {path} {kind}")
 
 
-def sent_fields(fields: Iterable[Tuple[bytes, bytes]]) -> Tuple[Fields, Dict[str, Any]]:
-    """Header fields as the library takes them, and options in place of those that belong to the connection."""
+def sent_fields(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, dict[str, Any]]:
+    """Header fields as the library takes them, and options in place of those of the connection."""
     kept: Fields = []
-    options: Dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for name, value in fields:
         low = name.lower()
-        if low == b"connection" and b"close" in [word.strip() for word in value.lower().split(b",")]:
+        if low == b"connection" and b"close" in [
+            word.strip() for word in value.lower().split(b",")
+        ]:
             options["pool_max_uses"] = 1
         # How a body of unknown length is framed is the library's business.
-        if low not in _OF_CONNECTION and (low, value.strip().lower()) != (b"transfer-encoding", b"chunked"):
+        if low not in _OF_CONNECTION and (low, value.strip().lower()) != (
+            b"transfer-encoding",
+            b"chunked",
+        ):
             kept.append((name, value))
     return kept, options
 
 
 class Clients(Generic[ClientType]):
-    """Clients of one kind, one for each set of options, made when they are needed; after fork(), anew."""
+    """Clients of one kind, one for each set of options, made when needed; after fork(), anew."""
 
-    def __init__(self, kind: Type[ClientType], common: Mapping[str, Any]) -> None:
+    def __init__(self, kind: type[ClientType], common: Mapping[str, Any]) -> None:
         self._kind, self._common = kind, dict(common)
-        self._made: Dict[Tuple[Tuple[str, Any], ...], ClientType] = {}
+        self._made: dict[tuple[tuple[str, Any], ...], ClientType] = {}
         self._lock, self._pid = threading.Lock(), os.getpid()
 
     def get(self, own: Mapping[str, Any]) -> ClientType:
@@ -85,7 +99,7 @@ class Clients(Generic[ClientType]):
                 self._made[key] = made
             return self._made[key]
 
-    def take(self) -> List[ClientType]:
+    def take(self) -> list[ClientType]:
         """All of them, which then belong to the caller: get() makes others."""
         with self._lock:
             made, self._made = list(self._made.values()), {}
@@ -97,7 +111,7 @@ def has_trust(options: Mapping[str, Any]) -> bool:
     return any(options.get(key) for key in ("tls_ca_file", "tls_ca_pem", "tls_insecure"))
 
 
-def host_port(address: str) -> Union[str, Tuple[str, int]]:
+def host_port(address: str) -> str | tuple[str, int]:
     """ "[::1]:80" as ("::1", 80); a path as it is."""
     host, colon, port = address.rpartition(":")
     return (host.strip("[]"), int(port)) if colon and port.isdigit() else address

@@ -2,16 +2,17 @@
 
     client = httpx.Client(transport=conpool.httpx.ConpoolTransport(verify="ca.pem"))
 
-Redirects, cookies, authentication and decoding stay httpx's. Each response has `extensions["conpool"]`,
-conpool's own view of it: timings, connection, facts.
+Redirects, cookies, authentication and decoding stay httpx's. Each response has
+`extensions["conpool"]`, conpool's own view of it: timings, connection, facts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, AsyncIterator, Dict, Iterator, Mapping, Optional, Tuple, Type
+from typing import Any
 
 import certifi
 import httpx
@@ -26,7 +27,7 @@ from ._models import AsyncStreamedResponse, StreamedResponse
 __all__ = ["AsyncConpoolTransport", "ConpoolTransport"]
 
 # The first that fits counts.
-_MEANING: Tuple[Tuple[Type[errors.HTTPError], Type[httpx.RequestError]], ...] = (
+_MEANING: tuple[tuple[type[errors.HTTPError], type[httpx.RequestError]], ...] = (
     (errors.ConnectTimeout, httpx.ConnectTimeout),
     (errors.ReadTimeout, httpx.ReadTimeout),
     (errors.WriteTimeout, httpx.WriteTimeout),
@@ -56,7 +57,7 @@ def _mapped(request: httpx.Request) -> Iterator[None]:
 
 
 class NetworkStream:
-    """`extensions["network_stream"]`: facts of the connection. Its bytes are the library's: there is no read()."""
+    """`extensions["network_stream"]`: facts of the connection, whose bytes are the library's."""
 
     def __init__(self, response: StreamedResponse) -> None:
         self._response = response
@@ -98,17 +99,21 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 
 def _client_options(
-    verify: object, cert: object, http1: bool, http2: bool, limits: Any, retries: int, given: Mapping[str, Any]
-) -> Dict[str, Any]:
-    """Keywords of httpx's own transports as options of the library, under those that were given by name."""
+    verify: object,
+    cert: object,
+    http1: bool,
+    http2: bool,
+    limits: Any,
+    retries: int,
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Keywords of httpx's own transports as options, and those that were given by name."""
     if not (http1 or http2):
         raise ValueError("http1=False and http2=False leave no protocol")
-    found: Dict[str, Any] = {**DEFAULTS, "connect_retries": retries}
+    found: dict[str, Any] = {**DEFAULTS, "connect_retries": retries}
     # httpx trusts certifi's certificates unless OpenSSL's environment variables name others.
-    if verify is not True or cert or not has_trust(given):
-        found.update(tls_options(verify, cert, certifi.where()))
-        if verify is True and (has_trust(given) or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)):
-            del found["tls_ca_file"]
+    named = has_trust(given) or "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
+    found.update(tls_options(verify, cert, None if named else certifi.where()))
     if not http1 or not http2:
         found["http_version"] = "http1" if http1 else "h2"
     limits = limits or httpx.Limits(max_connections=100)
@@ -119,20 +124,30 @@ def _client_options(
     return {**found, **given}
 
 
-def _call(request: httpx.Request) -> Dict[str, Any]:
+def _call(request: httpx.Request) -> dict[str, Any]:
     """A request as keywords of open_stream()."""
     url = request.url
     if url.scheme not in ("http", "https"):
-        wrong = f"has an unsupported protocol '{url.scheme}://'" if url.scheme else "is missing 'http://' or 'https://'"
+        wrong = (
+            f"has an unsupported protocol '{url.scheme}://'"
+            if url.scheme
+            else "is missing 'http://' or 'https://'"
+        )
         raise httpx.UnsupportedProtocol(f"Request URL {wrong}.", request=request)
     headers, options = sent_fields(request.headers.raw)
     content: Any = request.stream
-    if isinstance(content, httpx.ByteStream):  # it may be sent again, as nothing that comes in pieces can
+    if isinstance(
+        content, httpx.ByteStream
+    ):  # it may be sent again, as nothing that comes in pieces can
         content = b"".join(content) or None
     seconds = request.extensions.get("timeout", {})
-    limits = {name: seconds[name] for name in ("connect", "read", "write", "pool") if name in seconds}
+    limits = {
+        name: seconds[name] for name in ("connect", "read", "write", "pool") if name in seconds
+    }
     if content is None:
-        limits.pop("write", None)  # it shares stall.timeout with reading, whose limit shall be exact
+        limits.pop(
+            "write", None
+        )  # it shares stall.timeout with reading, whose limit shall be exact
     if limits.get("connect") is not None:
         # TCP and TLS have this long each, as they have in httpx.
         options["dial_timeout"] = 2 * limits["connect"]
@@ -140,9 +155,18 @@ def _call(request: httpx.Request) -> Dict[str, Any]:
         options["tls_server_name"] = request.extensions["sni_hostname"]
     host = url.raw_host.decode("ascii")
     netloc = (f"[{host}]" if ":" in host else host) + ("" if url.port is None else f":{url.port}")
-    call = {"url": f"{url.scheme}://{netloc}{url.raw_path.decode('ascii')}", "headers": headers, "content": content}
-    return {"method": request.method, **call, "timeout": Timeout(**limits), **options,
-            **request.extensions.get("conpool", {})}
+    call = {
+        "url": f"{url.scheme}://{netloc}{url.raw_path.decode('ascii')}",
+        "headers": headers,
+        "content": content,
+    }
+    return {
+        "method": request.method,
+        **call,
+        "timeout": Timeout(**limits),
+        **options,
+        **request.extensions.get("conpool", {}),
+    }
 
 
 def _response(response: StreamedResponse, body: Any) -> httpx.Response:
@@ -151,15 +175,18 @@ def _response(response: StreamedResponse, body: Any) -> httpx.Response:
         "network_stream": NetworkStream(response),
         "conpool": response,
     }
-    return httpx.Response(response.status_code, headers=response.headers.raw, stream=body, extensions=extensions)
+    return httpx.Response(
+        response.status_code, headers=response.headers.raw, stream=body, extensions=extensions
+    )
 
 
 class ConpoolTransport(httpx.BaseTransport):
     """For httpx.Client(transport=…).
 
-    verify, cert, http1, http2, limits and retries are those of httpx.HTTPTransport, where they belong when a client
-    is given a transport; every option of the library is a keyword, too. HTTP/2 is used where the server speaks it.
-    A request's `extensions={"conpool": {…}}` has options for it alone, and `idempotent`.
+    verify, cert, http1, http2, limits and retries are those of httpx.HTTPTransport, where they
+    belong when a client is given a transport; every option of the library is a keyword, too.
+    HTTP/2 is used where the server speaks it. A request's `extensions={"conpool": {…}}` has options
+    for it alone, and `idempotent`.
     """
 
     def __init__(
@@ -168,7 +195,7 @@ class ConpoolTransport(httpx.BaseTransport):
         cert: object = None,
         http1: bool = True,
         http2: bool = True,
-        limits: Optional[httpx.Limits] = None,
+        limits: httpx.Limits | None = None,
         retries: int = 0,
         **options: Any,
     ) -> None:
@@ -202,7 +229,7 @@ class AsyncConpoolTransport(httpx.AsyncBaseTransport):
         cert: object = None,
         http1: bool = True,
         http2: bool = True,
-        limits: Optional[httpx.Limits] = None,
+        limits: httpx.Limits | None = None,
         retries: int = 0,
         **options: Any,
     ) -> None:
@@ -220,7 +247,9 @@ class AsyncConpoolTransport(httpx.AsyncBaseTransport):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            raise RuntimeError("AsyncConpoolTransport runs on asyncio, and no loop of asyncio runs here") from None
+            raise RuntimeError(
+                "AsyncConpoolTransport runs on asyncio, and no loop of asyncio runs here"
+            ) from None
         with _mapped(request):
             response = await self.client.open_stream(**_call(request))
         return _response(response, _AsyncBody(response, request))
