@@ -15,8 +15,6 @@
 
 namespace conpool::cli {
 
-// What --inject-failures without a plan stands for (docs/pooler.md).
-extern const char kDefaultFaultPlan[];
 constexpr int64_t kDefaultSeed = 1;  // so that bare runs repeat
 
 enum class MetricsForm { None, Lines, Json, OpenMetrics };

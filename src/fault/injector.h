@@ -82,8 +82,4 @@ class Injector final : public io::Tap, private StreamOwner {
   std::unordered_map<uint64_t, Live> live_;  // by the connect's ordinal
 };
 
-// What `pooler --inject-failures` means: resets and silence here and there, and one outage that
-// opens a breaker and ends.
-std::string_view default_plan();
-
 }  // namespace conpool::fault

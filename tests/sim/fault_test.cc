@@ -1,5 +1,6 @@
 // Plans of failures through the public functions: what the caller sees of each kind, and the same
 // plan and seed in the simulated world and over real loopback.
+#include "cli/default_plan.h"
 #include "fault/injector.h"
 #include "origin/loopback.h"
 #include "sim/http_world.h"
@@ -276,7 +277,7 @@ const OptionList kDefaultRun{{"retry.attempts", "3"},         {"breaker.mode", "
 
 TEST(DefaultFaultPlan, IsTheSameInBothWorlds) {
   const Seen seen =
-      run_both(Wire::Http1, std::string(fault::default_plan()), 100, kDefaultRun, "GET");
+      run_both(Wire::Http1, std::string(cli::kDefaultFaultPlan), 100, kDefaultRun, "GET");
   EXPECT_EQ(seen.outcome(99), "OK");
   EXPECT_GE(std::count(seen.outcomes.begin(), seen.outcomes.end(), "OK"), 95);
 }
@@ -286,7 +287,7 @@ TEST(DefaultFaultPlan, OpensTheBreakerOnceWhateverTheSeed) {
     OptionList options = kDefaultRun;
     options.emplace_back("fault.seed", std::to_string(seed));
     HttpWorld world;
-    world.open(options_with(std::string(fault::default_plan()), options));
+    world.open(options_with(std::string(cli::kDefaultFaultPlan), options));
     HttpServer& server = world.serve_on(Wire::Http1);
     server.set_answer_chooser(origin::demo_answer);
     Seen seen;

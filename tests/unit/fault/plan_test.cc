@@ -346,9 +346,5 @@ TEST(FaultPlan, DelaysLieBetweenTheirBounds) {
   EXPECT_GT(most, 198 * kMillisecond);
 }
 
-TEST(FaultPlan, TheDefaultPlanIsRight) {
-  EXPECT_GE(plan_of(default_plan()).rules.size(), 1u);
-}
-
 }  // namespace
 }  // namespace conpool::fault
