@@ -19,7 +19,7 @@ import header  # noqa: E402
 
 HEADER = os.path.join(support.ROOT, "include", "conpool", "conpool.h")
 CORE_LINES = 1500
-BRIDGES = ("_logging.py", "_resolver.py", "_httpx.py", "httpx.py", "requests.py")
+BRIDGES = ("_logging.py", "_resolver.py", "_integration.py", "httpx.py", "requests.py")
 
 # Types of C as the binding says them; handles are pointers without a type.
 SIMPLE = {

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from ._aclient import AsyncClient
 from ._client import Client
-from ._config import OPTIONS
+from ._config import OPTIONS, Timeout
 
 ClientType = TypeVar("ClientType", Client, AsyncClient)
 Fields = list[tuple[bytes, bytes]]
@@ -20,6 +20,8 @@ DEFAULTS: Mapping[str, Any] = {
     "endpoint_max_waiters": int(OPTIONS["endpoint_max_waiters"].most),
     "breaker_mode": "off",
 }
+_NO_LIMIT = Timeout(None).options()
+_LEAST_S = 0.001  # below it, 0 would mean no limit
 _OF_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection")
 
 
@@ -38,18 +40,18 @@ def tls_options(verify: object, cert: object, bundle: str | None) -> dict[str, A
         found["tls_ca_file"] = _file(os.fspath(verify), "verify")
     else:
         raise TypeError(
-            f"verify= is True, False or a file of trusted certificates, and no "
-            f"{type(verify).__name__}: the options tls_ca_pem, tls_cert_pem and tls_key_pem take texts"
+            "verify= is True, False or a file of trusted certificates, and no "
+            f"{type(verify).__name__}; the options tls_ca_pem, tls_cert_pem and tls_key_pem take "
+            "texts"
         )
     if cert:
         pair = (cert, cert) if isinstance(cert, (str, os.PathLike)) else cert
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(
-                "cert= is a file with certificate and key, or a pair of files; keys are not encrypted"
+                "cert= is a file with certificate and key, or a pair of files; no key is encrypted"
             )
-        found["tls_cert_file"], found["tls_key_file"] = (
-            _file(os.fspath(one), "cert") for one in pair
-        )
+        files = [_file(os.fspath(one), "cert") for one in pair]
+        found["tls_cert_file"], found["tls_key_file"] = files
     return found
 
 
@@ -65,16 +67,12 @@ def sent_fields(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, dict[str
     kept: Fields = []
     options: dict[str, Any] = {}
     for name, value in fields:
-        low = name.lower()
-        if low == b"connection" and b"close" in [
-            word.strip() for word in value.lower().split(b",")
-        ]:
+        low, words = name.lower(), [word.strip() for word in value.lower().split(b",")]
+        if low == b"connection" and b"close" in words:
             options["pool_max_uses"] = 1
         # How a body of unknown length is framed is the library's business.
-        if low not in _OF_CONNECTION and (low, value.strip().lower()) != (
-            b"transfer-encoding",
-            b"chunked",
-        ):
+        framing = low == b"transfer-encoding" and words == [b"chunked"]
+        if low not in _OF_CONNECTION and not framing:
             kept.append((name, value))
     return kept, options
 
@@ -83,7 +81,8 @@ class Clients(Generic[ClientType]):
     """Clients of one kind, one for each set of options, made when needed; after fork(), anew."""
 
     def __init__(self, kind: type[ClientType], common: Mapping[str, Any]) -> None:
-        self._kind, self._common = kind, dict(common)
+        self._kind: type[ClientType] = kind
+        self._common = dict(common)
         self._made: dict[tuple[tuple[str, Any], ...], ClientType] = {}
         self._lock, self._pid = threading.Lock(), os.getpid()
 
@@ -94,7 +93,7 @@ class Clients(Generic[ClientType]):
         key = tuple(sorted(own.items()))
         with self._lock:
             if key not in self._made:
-                made = self._kind(**{**own, **self._common})
+                made = self._kind(**{**self._common, **own})
                 made.headers.raw.clear()  # the program's own are sent, and nothing else
                 self._made[key] = made
             return self._made[key]
@@ -104,6 +103,19 @@ class Clients(Generic[ClientType]):
         with self._lock:
             made, self._made = list(self._made.values()), {}
         return made
+
+
+def timeouts(**seconds: float | None) -> dict[str, Any]:
+    """connect, read, write and pool, as far as they are given, as options within their ranges."""
+    found: dict[str, Any] = dict(Timeout(**seconds).options())
+    connect = seconds.get("connect")
+    if connect is not None:
+        found["dial_timeout"] = 2 * connect  # TCP and TLS have this long each
+    least = {"queue_timeout": 0.0}
+    return {
+        key: max(min(value, _NO_LIMIT[key]), least.get(key, _LEAST_S))
+        for key, value in found.items()
+    }
 
 
 def has_trust(options: Mapping[str, Any]) -> bool:

@@ -20,8 +20,16 @@ import httpx
 from . import _errors as errors
 from ._aclient import AsyncClient
 from ._client import Client
-from ._config import OPTIONS, Limits, Timeout
-from ._integration import DEFAULTS, Clients, has_trust, host_port, sent_fields, tls_options
+from ._config import OPTIONS, Limits
+from ._integration import (
+    DEFAULTS,
+    Clients,
+    has_trust,
+    host_port,
+    sent_fields,
+    timeouts,
+    tls_options,
+)
 from ._models import AsyncStreamedResponse, StreamedResponse
 
 __all__ = ["AsyncConpoolTransport", "ConpoolTransport"]
@@ -126,47 +134,33 @@ def _client_options(
 
 def _call(request: httpx.Request) -> dict[str, Any]:
     """A request as keywords of open_stream()."""
+    headers, options = sent_fields(request.headers.raw)
+    content: Any = request.stream
+    if isinstance(content, httpx.ByteStream):
+        # In one piece it may be sent again, as nothing that comes in pieces can.
+        content = b"".join(content) or None
+    seconds = dict(request.extensions.get("timeout", {}))
+    if content is None:
+        # Reading and writing share an option: without a body it is the limit for reading.
+        seconds.pop("write", None)
+    if "sni_hostname" in request.extensions:
+        options["tls_server_name"] = request.extensions["sni_hostname"]
+    options.update(timeouts(**seconds), **request.extensions.get("conpool", {}))
+    call = {"method": request.method, "url": _url(request), "headers": headers, "content": content}
+    return {**call, **options}
+
+
+def _url(request: httpx.Request) -> str:
+    """The URL without what is not sent: name and password, and the fragment."""
     url = request.url
     if url.scheme not in ("http", "https"):
         wrong = (
-            f"has an unsupported protocol '{url.scheme}://'"
-            if url.scheme
-            else "is missing 'http://' or 'https://'"
+            f"has an unsupported protocol '{url.scheme}://'" if url.scheme else "has no protocol"
         )
         raise httpx.UnsupportedProtocol(f"Request URL {wrong}.", request=request)
-    headers, options = sent_fields(request.headers.raw)
-    content: Any = request.stream
-    if isinstance(
-        content, httpx.ByteStream
-    ):  # it may be sent again, as nothing that comes in pieces can
-        content = b"".join(content) or None
-    seconds = request.extensions.get("timeout", {})
-    limits = {
-        name: seconds[name] for name in ("connect", "read", "write", "pool") if name in seconds
-    }
-    if content is None:
-        limits.pop(
-            "write", None
-        )  # it shares stall.timeout with reading, whose limit shall be exact
-    if limits.get("connect") is not None:
-        # TCP and TLS have this long each, as they have in httpx.
-        options["dial_timeout"] = 2 * limits["connect"]
-    if "sni_hostname" in request.extensions:
-        options["tls_server_name"] = request.extensions["sni_hostname"]
-    host = url.raw_host.decode("ascii")
-    netloc = (f"[{host}]" if ":" in host else host) + ("" if url.port is None else f":{url.port}")
-    call = {
-        "url": f"{url.scheme}://{netloc}{url.raw_path.decode('ascii')}",
-        "headers": headers,
-        "content": content,
-    }
-    return {
-        "method": request.method,
-        **call,
-        "timeout": Timeout(**limits),
-        **options,
-        **request.extensions.get("conpool", {}),
-    }
+    host, port = url.raw_host.decode("ascii"), "" if url.port is None else f":{url.port}"
+    named = f"[{host}]" if ":" in host else host
+    return f"{url.scheme}://{named}{port}{url.raw_path.decode('ascii')}"
 
 
 def _response(response: StreamedResponse, body: Any) -> httpx.Response:

@@ -10,7 +10,7 @@ own view of a response: timings, connection, facts.
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from http.client import HTTPMessage
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,13 +20,13 @@ import urllib3
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH, BaseAdapter
 from requests.cookies import extract_cookies_to_jar
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_encoding_from_headers, select_proxy
+from requests.utils import get_encoding_from_headers, select_proxy, urldefragauth
 from urllib3.exceptions import ProtocolError, ReadTimeoutError, SSLError
 
 from . import _errors as errors
 from ._client import Client
-from ._config import OPTIONS, Limits, Timeout
-from ._integration import DEFAULTS, Clients, has_trust, sent_fields, tls_options
+from ._config import OPTIONS, Limits
+from ._integration import DEFAULTS, Clients, has_trust, sent_fields, timeouts, tls_options
 from ._models import StreamedResponse
 
 __all__ = ["ConpoolAdapter", "TimedOut"]
@@ -117,7 +117,7 @@ class Raw(urllib3.HTTPResponse):
         head = _Head(response, body)
         super().__init__(
             body=body,  # type: ignore[arg-type]
-            headers=urllib3._collections.HTTPHeaderDict(head.msg.items()),
+            headers=head.msg.items(),  # type: ignore[arg-type]
             status=response.status_code,
             version={"HTTP/1.0": 10, "HTTP/1.1": 11, "HTTP/2": 20}.get(response.http_version, 0),
             reason=http.client.responses.get(response.status_code, ""),
@@ -167,14 +167,10 @@ def _timeout(given: Any) -> dict[str, Any]:
         given = urllib3.Timeout(connect=given[0], read=given[1])
     elif not isinstance(given, urllib3.Timeout):
         given = urllib3.Timeout(connect=given, read=given)
-    connect = given.connect_timeout
-    seconds = [
-        one if isinstance(one, (int, float)) else None for one in (connect, given.read_timeout)
-    ]
-    found: dict[str, Any] = {"timeout": Timeout(connect=seconds[0], read=seconds[1])}
-    if seconds[0] is not None:
-        found["dial_timeout"] = 2 * seconds[0]  # TCP and TLS have this long each
-    return found
+    connect, read = given.connect_timeout, given.read_timeout
+    # urllib3 has an object of its own for "whatever the system's limit is".
+    known = [one if isinstance(one, (int, float)) else None for one in (connect, read)]
+    return timeouts(connect=known[0], read=known[1])
 
 
 def _url(request: requests.PreparedRequest) -> str:
@@ -200,9 +196,8 @@ class ConpoolAdapter(BaseAdapter):
         named = limits.options() if limits else {}
         self._clients = Clients(Client, {**DEFAULTS, **most, **named, **options})
         self._bundle = None if has_trust(options) else DEFAULT_CA_BUNDLE_PATH
-        self._clients.get(
-            tls_options(True, None, self._bundle)
-        )  # what is wrong with the options is said at once
+        self._own = tls_options(True, None, self._bundle)
+        self._clients.get(self._own)  # what is wrong with the options is said at once
 
     def __reduce__(self) -> Any:
         return _again, (type(self), self._given)
@@ -213,7 +208,7 @@ class ConpoolAdapter(BaseAdapter):
 
         Others have clients of their own, with which no connection is shared.
         """
-        return self._clients.get(tls_options(True, None, self._bundle))
+        return self._clients.get(self._own)
 
     def send(
         self,
@@ -229,17 +224,12 @@ class ConpoolAdapter(BaseAdapter):
         proxy = select_proxy(url, proxies)
         if proxy:
             raise requests.exceptions.ProxyError(
-                f"conpool goes through no proxy, and {proxy} is set for {url}: unset it "
-                "(session.trust_env = False keeps those of the environment away), or mount "
+                f"conpool goes through no proxy, and {urldefragauth(proxy)} is set for {url}: "
+                "unset it (session.trust_env = False keeps the environment's away), or mount "
                 "requests.adapters.HTTPAdapter for this host",
                 request=request,
             )
-        secure = url.lower().startswith("https:")
-        own = (
-            tls_options(verify, cert, self._bundle)
-            if secure
-            else tls_options(True, None, self._bundle)
-        )
+        own = tls_options(verify, cert, self._bundle) if url.startswith("https:") else self._own
         headers, options = sent_fields(
             (_latin(name), _latin(value)) for name, value in request.headers.items()
         )
