@@ -191,7 +191,7 @@ class AsyncClient(BaseClient):
         `await` the answer, or use it in `async with`."""
 
         async def acquire() -> AsyncConnection:
-            start = self._acquire(target, port, tls=tls, addresses=addresses, **given)
+            start = self._acquire(target, port=port, tls=tls, addresses=addresses, **given)
             return AsyncConnection(take_lease(await self._queue().run(start)), self)
 
         return Connecting(acquire())

@@ -221,12 +221,17 @@ class BaseClient:
         check(status, error)
         return Endpoint(handle, target if port is None else f"{target}:{port}")
 
-    def _acquire(self, target: str | Endpoint, *args: Any, **given: Any) -> Any:
+    def _acquire(
+        self, target: str | Endpoint, timeout: TimeoutTypes | Unset = UNSET, **given: Any
+    ) -> Any:
         """What acquires a connection; as _engine.Start."""
-        options = {**timeout_options(given.pop("timeout", UNSET)), **given}
-        config = make_config(options) if isinstance(target, Endpoint) else None
-        endpoint = self.endpoint(target, *args, **options)
-        return lambda *at: lib.endpoint_acquire(endpoint.handle, config, *at)
+        limits = timeout_options(timeout)
+        if not isinstance(target, Endpoint):
+            target, given = self.endpoint(target, **limits, **given), {}
+        where = ("port", "tls", "addresses")
+        config = make_config({**limits, **{k: v for k, v in given.items() if k not in where}})
+        handle = target.handle
+        return lambda *at: lib.endpoint_acquire(handle, config, *at)
 
     def force_breaker(self, target: str | Endpoint, state: str) -> None:
         """Forces an endpoint's circuit breaker "open" or "closed"; "auto" lets it decide again."""

@@ -135,7 +135,7 @@ class Client(BaseClient):
         **given: Any,
     ) -> Connection:
         """Leases a connection for any protocol but HTTP; arguments as of endpoint()."""
-        start = self._acquire(target, port, tls=tls, addresses=addresses, **given)
+        start = self._acquire(target, port=port, tls=tls, addresses=addresses, **given)
         return Connection(take_lease(run(self._opened(), start)), self)
 
     def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:

@@ -1,0 +1,235 @@
+"""Leased connections: bytes both ways, their ends, the lent descriptor, unix sockets, addresses, lists of ports."""
+
+import asyncio
+import os
+import socket
+import tempfile
+import threading
+
+import conpool
+import support
+from support import line_server
+
+
+class Leases(support.Case):
+    def test_bytes_and_reuse(self):
+        with line_server() as server, conpool.Client() as client:
+            with client.connect("127.0.0.1", server.port) as connection:
+                connection.sendall(b"hello\n")
+                self.assertEqual(connection.recv(), b"+hello\n")
+                connection.sendall(bytearray(b"again\n"))
+                self.assertEqual(connection.recv(3), b"+ag")
+                self.assertEqual(connection.recv(100), b"ain\n")
+                self.assertEqual(connection.address, f"127.0.0.1:{server.port}")
+                facts = connection.facts
+                self.assertEqual((facts["reused"], len(facts["attempts"])), (False, 1))
+            with client.connect(f"tcp://127.0.0.1:{server.port}") as connection:
+                self.assertTrue(connection.facts["reused"])
+            self.assertEqual(server.accepted, 1)
+            with self.assertRaises(ZeroDivisionError), client.connect("127.0.0.1", server.port):
+                raise ZeroDivisionError
+            with client.connect("127.0.0.1", server.port) as connection:
+                self.assertFalse(connection.facts["reused"])  # after the exception it was closed
+            endpoint = client.endpoint("127.0.0.1", server.port)
+            with client.connect(endpoint, queue_timeout=1) as connection:
+                self.assertTrue(connection.facts["reused"])
+
+    def test_with_await(self):
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                async with client.connect("127.0.0.1", server.port) as connection:
+                    await connection.sendall(b"hello\n")
+                    self.assertEqual(await connection.recv(), b"+hello\n")
+                connection = await client.connect("127.0.0.1", server.port)
+                self.assertTrue(connection.facts["reused"])
+                reading = asyncio.ensure_future(connection.recv())
+                await asyncio.sleep(0)
+                await connection.sendall(b"a\n")
+                self.assertEqual(await reading, b"+a\n")
+                await connection.shutdown_write()
+                self.assertEqual(await connection.recv(), b"")
+                connection.close()
+                with self.assertRaises(conpool.ClosedError):
+                    await connection.recv()
+                with self.assertRaises(ZeroDivisionError):
+                    async with client.connect("127.0.0.1", server.port):
+                        raise ZeroDivisionError
+                with self.assertRaises(conpool.ConnectError):
+                    await client.connect("127.0.0.1", 1)
+
+        with line_server() as server:
+            self.run_async(scenario(server))
+
+    def test_the_end_of_the_stream(self):
+        with line_server() as server, conpool.Client() as client:
+            with client.connect("127.0.0.1", server.port) as connection:
+                connection.sendall(b"last\n")
+                connection.shutdown_write()
+                self.assertEqual(connection.recv(), b"+last\n")
+                self.assertEqual(connection.recv(), b"")
+            with client.connect("127.0.0.1", server.port) as connection:
+                self.assertFalse(connection.facts["reused"])
+
+    def test_big_writes(self):
+        data = os.urandom(1 << 20).replace(b"\n", b"x") + b"\n"
+        with line_server() as server, conpool.Client() as client:
+            with client.connect("127.0.0.1", server.port) as connection:
+                writer = threading.Thread(target=connection.sendall, args=(data,))
+                writer.start()
+                got = b""
+                while len(got) < len(data) + 1:
+                    got += connection.recv()
+                writer.join()
+                self.assertEqual(got, b"+" + data)
+
+    def test_lent_descriptor(self):
+        with line_server() as server, conpool.Client() as client:
+            with client.connect("127.0.0.1", server.port) as connection:
+                fd = connection.fileno()
+                self.assertEqual(connection.fileno(), fd)
+                os.write(fd, b"by hand\n")
+                self.assertEqual(os.read(fd, 100), b"+by hand\n")
+                self.assertEqual(connection.received, b"")
+                with self.assertRaises(conpool.UsageError):
+                    connection.recv()
+                with self.assertRaises(conpool.StreamError):
+                    connection.lend()
+            with self.assertRaises(OSError):
+                os.fstat(fd)
+            with client.connect("127.0.0.1", server.port) as connection:
+                self.assertTrue(connection.facts["reused"])
+                lent = connection.lend(blocking=False)
+                self.assertFalse(os.get_blocking(lent.fd))
+            self.assertEqual(server.accepted, 1)
+
+    def test_bytes_that_came_before_the_loan(self):
+        with line_server() as server, conpool.Client() as client:
+            with client.connect("127.0.0.1", server.port) as connection:
+                connection.sendall(b"a\n")
+                self.assertEqual(connection.recv(1), b"+")
+                got = connection.lend().received
+                while len(got) < 2:
+                    got += os.read(connection.fileno(), 2)
+                self.assertEqual(got, b"a\n")
+
+    def test_lend_is_refused_while_it_reads(self):
+        with line_server() as server:
+            async def scenario():
+                async with conpool.AsyncClient() as client:
+                    async with client.connect("127.0.0.1", server.port) as connection:
+                        reading = asyncio.ensure_future(connection.recv())
+                        await asyncio.sleep(0)
+                        with self.assertRaisesRegex(conpool.UsageError, "lending"):
+                            connection.lend()
+                        reading.cancel()
+                        with self.assertRaises(asyncio.CancelledError):
+                            await reading
+
+            self.run_async(scenario())
+
+    def test_places(self):
+        with tempfile.TemporaryDirectory() as place, line_server(unix=f"{place}/s") as server:
+            with conpool.Client() as client, client.connect(f"unix:{place}/s") as connection:
+                connection.sendall(b"x\n")
+                self.assertEqual(connection.recv(), b"+x\n")
+                self.assertEqual(connection.address, f"unix:{place}/s")
+            self.assertEqual(server.accepted, 1)
+        with socket.socket() as bound, line_server() as server, conpool.Client() as client:
+            bound.bind(("127.0.0.1", 0))
+            refusing = bound.getsockname()[1]
+            with client.connect("127.0.0.1", [refusing, server.port]) as connection:
+                self.assertEqual(connection.address, f"127.0.0.1:{server.port}")
+            addresses = [f"127.0.0.1:{refusing}", f"127.0.0.1:{server.port}"]
+            with client.connect("db.test", addresses=addresses) as connection:
+                self.assertEqual(connection.address, f"127.0.0.1:{server.port}")
+            with client.connect("", addresses=",".join(addresses)) as connection:
+                connection.sendall(b"y\n")
+                self.assertEqual(connection.recv(), b"+y\n")
+
+    def test_wrong_places(self):
+        with conpool.Client() as client:
+            for arguments in (("http://127.0.0.1:1",), ("",), ("a b", 1), ("127.0.0.1", 70000), ("127.0.0.1", -1),
+                              ("127.0.0.1", []), ("tcp://127.0.0.1",), ("\u3002\u3002", 1)):
+                with self.assertRaises(conpool.UsageError, msg=arguments):
+                    client.connect(*arguments)
+            with self.assertRaises(conpool.UsageError):
+                client.connect("", addresses=["not an address"])
+            with self.assertRaises(conpool.ConnectError) as caught:
+                client.connect("127.0.0.1", 1)
+            self.assertEqual(caught.exception.attempts[0].target, "tcp:127.0.0.1:1")
+
+    def test_one_thread_closes_what_another_reads(self):
+        for ending in ("close", "release"):
+            with line_server() as server, conpool.Client() as client:
+                connection = client.connect("127.0.0.1", server.port)
+                raised = []
+
+                def read():
+                    try:
+                        connection.recv()
+                    except conpool.HTTPError as error:
+                        raised.append(error)
+
+                reader = threading.Thread(target=read)
+                reader.start()
+                while not any(event["event"] == "connection.opened" for event in client.events()):
+                    pass
+                getattr(connection, ending)()
+                reader.join(support.LONG_S)
+                self.assertFalse(reader.is_alive())
+                self.assertIsInstance(raised[0], (conpool.CancelledError, conpool.ClosedError))
+
+    def test_a_cancelled_acquire_costs_no_connection(self):
+        async def scenario(server):
+            async with conpool.AsyncClient(endpoint_max_connections=1) as client:
+                first = await client.connect("127.0.0.1", server.port)
+                waiting = asyncio.ensure_future(client.connect("127.0.0.1", server.port).__aenter__())
+                await asyncio.sleep(0)
+                # It is released and cancelled in one step: the lease may be on its way already.
+                first.release()
+                waiting.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await waiting
+                async with client.connect("127.0.0.1", server.port) as connection:
+                    await connection.sendall(b"x\n")
+                    self.assertEqual(await connection.recv(), b"+x\n")
+            return server.accepted
+
+        with line_server() as server:
+            self.assertEqual(self.run_async(scenario(server)), 1)
+
+
+class Warned(support.Case):
+    def tearDown(self):
+        self.warnings.clear()
+        super().tearDown()
+
+    def test_what_is_left_open_is_named(self):
+        with line_server() as server:
+            client = conpool.Client(proxy="", pool_max=3)
+            client._options["proxy"] = "http://user:secret@proxy"
+            connection = client.connect("127.0.0.1", server.port)
+            del connection
+            self.assertRegex(str(self.warnings[-1].message), r"unclosed <Connection 127\.0\.0\.1:\d+>")
+            self.warnings.clear()  # a warning holds what it is about
+            del client
+            text = str(self.warnings[-1].message)
+            self.assertEqual(text, "unclosed Client(proxy='***', pool_max=3)")
+            self.assertTrue(all(one.category is ResourceWarning for one in self.warnings))
+
+    def test_an_async_client_too(self):
+        async def scenario(server):
+            client = conpool.AsyncClient()
+            connection = await client.connect("127.0.0.1", server.port)
+            del connection
+            self.warnings.clear()  # a warning holds what it is about
+            del client
+            await asyncio.sleep(0.01)  # lets the loop go, too
+
+        with line_server() as server:
+            self.run_async(scenario(server))
+        self.assertEqual(len([one for one in self.warnings if "unclosed AsyncClient" in str(one.message)]), 1)
+
+
+if __name__ == "__main__":
+    support.main()

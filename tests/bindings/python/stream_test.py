@@ -1,0 +1,311 @@
+"""Streamed responses and uploads: order, back-pressure, ends in the middle."""
+
+import asyncio
+import gc
+import threading
+import time
+
+import conpool
+import support
+from support import RawServer, echo, reply
+
+PART = bytes(range(256)) * 256
+
+
+class Streams(support.Case):
+    def chunked(self, count):
+        def answer(head, connection):
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(count):
+                connection.send(b"%x\r\n%s\r\n" % (len(PART), PART))
+            return b"0\r\nX-End: 1\r\n\r\n"
+
+        return RawServer(answer)
+
+    def test_pieces(self):
+        with self.chunked(20) as server, conpool.Client() as client:
+            with client.stream("GET", server.url) as response:
+                self.assertEqual(response.status_code, 200)
+                with self.assertRaises(conpool.StreamError):
+                    response.content
+                self.assertEqual(b"".join(response.iter_bytes()), PART * 20)
+                self.assertEqual(response.trailers["x-end"], "1")
+                self.assertIn("total", response.timings)
+                with self.assertRaises(conpool.StreamError):
+                    list(response.iter_bytes())
+            with client.stream("GET", server.url) as response:
+                sizes = [len(piece) for piece in response.iter_bytes(100_000)]
+                self.assertEqual(set(sizes[:-1]), {100_000})
+                self.assertEqual(sum(sizes), len(PART) * 20)
+            with client.stream("GET", server.url) as response:
+                self.assertEqual(response.read(), PART * 20)
+                self.assertEqual(response.content, PART * 20)
+                self.assertEqual(b"".join(response.iter_bytes(7)), PART * 20)
+
+    def test_pieces_with_await(self):
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                async with client.stream("GET", server.url) as response:
+                    self.assertEqual(b"".join([piece async for piece in response.aiter_bytes()]), PART * 20)
+                    self.assertEqual(response.trailers["x-end"], "1")
+                    with self.assertRaises(conpool.StreamError):
+                        await response.aread()
+                async with client.stream("GET", server.url) as response:
+                    with self.assertRaises(conpool.StreamError):
+                        response.read()
+                    sizes = [len(piece) async for piece in response.aiter_bytes(100_000)]
+                    self.assertEqual((set(sizes[:-1]), sum(sizes)), ({100_000}, len(PART) * 20))
+                async with client.stream("GET", server.url) as response:
+                    self.assertEqual(await response.aread(), PART * 20)
+                    self.assertEqual(response.content, PART * 20)
+
+        with self.chunked(20) as server:
+            self.run_async(scenario(server))
+
+    def test_text_and_lines(self):
+        text = "a\r\n\ncaf\u00e9\n" + "\u4e2d" * 5000 + "\nlast"
+        expected = ["a", "", "caf\u00e9", "\u4e2d" * 5000, "last"]
+
+        def answer(head, connection):
+            data = text.encode()
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data))
+            for i in range(0, len(data), 1001):  # cuts characters in two
+                connection.send(data[i : i + 1001])
+            return b""
+
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                async with client.stream("GET", server.url) as response:
+                    self.assertEqual([line async for line in response.aiter_lines()], expected)
+                async with client.stream("GET", server.url) as response:
+                    self.assertEqual("".join([one async for one in response.aiter_text()]), text)
+
+        with RawServer(answer) as server:
+            with conpool.Client() as client:
+                with client.stream("GET", server.url) as response:
+                    self.assertEqual(list(response.iter_lines()), expected)
+                with client.stream("GET", server.url) as response:
+                    self.assertEqual("".join(response.iter_text()), text)
+                self.assertEqual(list(client.get(server.url).iter_lines()), expected)
+            self.run_async(scenario(server))
+
+    def test_lines_in_any_cut(self):
+        from conpool._models import Lines, through
+
+        text = "a\r\nbc\n\n\r\nd"
+        for size in range(1, len(text) + 1):
+            pieces = [text[i : i + size] for i in range(0, len(text), size)]
+            self.assertEqual(list(through(pieces, Lines())), ["a", "bc", "", "", "d"])
+
+    def endless(self):
+        """A server that sends until it is stopped, and counts what it could send."""
+        self.sent = 0
+
+        def answer(head, connection):
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                connection.send(b"%x\r\n%s\r\n" % (len(PART), PART))
+                self.sent += len(PART)
+
+        return RawServer(answer)
+
+    def settled(self):
+        """What was sent once nothing more goes."""
+        last, since = -1, time.monotonic()
+        while time.monotonic() - since < 0.3:
+            if self.sent != last:
+                last, since = self.sent, time.monotonic()
+            time.sleep(0.02)
+        return last
+
+    def test_a_slow_reader_holds_the_server_back(self):
+        with self.endless() as server, conpool.Client() as client:
+            with client.stream("GET", server.url) as response:
+                next(response.iter_bytes())
+                self.assertLess(self.settled(), 32 << 20)
+
+    def test_a_slow_coroutine_holds_the_server_back(self):
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                async with client.stream("GET", server.url) as response:
+                    pieces = response.aiter_bytes()
+                    await pieces.__anext__()
+                    held = await asyncio.get_running_loop().run_in_executor(None, self.settled)
+                    self.assertLess(held, 32 << 20)
+                    # The loop is free meanwhile, and what was held comes in order.
+                    got = b""
+                    async for piece in pieces:
+                        got += piece
+                        if len(got) > len(PART) * 3:
+                            break
+                    await pieces.aclose()
+
+        with self.endless() as server:
+            self.run_async(scenario(server))
+
+    def test_left_in_the_middle(self):
+        with self.endless() as server:
+            with conpool.Client() as client:
+                with client.stream("GET", server.url) as response:
+                    for _ in response.iter_bytes():
+                        break
+                self.assertTrue(response.is_closed)
+                with self.assertRaises(conpool.StreamError):
+                    response.read()
+                response = client.open_stream("GET", server.url)
+                response.close()
+                response.close()
+
+            async def scenario():
+                async with conpool.AsyncClient() as client:
+                    with self.assertRaises(ZeroDivisionError):
+                        async with client.stream("GET", server.url) as response:
+                            async for _ in response.aiter_bytes():
+                                raise ZeroDivisionError
+                    response = await client.open_stream("GET", server.url)
+                    await response.aclose()
+
+            self.run_async(scenario())
+
+    def test_dropped_without_a_close(self):
+        with self.endless() as server, conpool.Client() as client:
+            response = client.open_stream("GET", server.url)
+            pieces = response.iter_bytes()
+            next(pieces)
+            del pieces, response
+            gc.collect()
+
+    def test_the_client_is_closed_under_it(self):
+        with self.endless() as server:
+            client = conpool.Client()
+            response = client.open_stream("GET", server.url)
+            client.close()
+            with self.assertRaises(conpool.ClosedError):
+                response.read()
+
+            async def scenario():
+                client = conpool.AsyncClient()
+                response = await client.open_stream("GET", server.url)
+                await client.aclose()
+                with self.assertRaises(conpool.ClosedError):
+                    await response.aread()
+
+            self.run_async(scenario())
+
+    def test_cut_off(self):
+        def answer(head, connection):
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                with self.assertRaises(conpool.RemoteProtocolError) as caught:
+                    async with client.stream("GET", server.url) as response:
+                        await response.aread()
+                self.assertEqual(caught.exception.request.url, server.url)
+
+        with RawServer(answer) as server:
+            with conpool.Client() as client:
+                got = []
+                with self.assertRaises(conpool.RemoteProtocolError) as caught:
+                    with client.stream("GET", server.url) as response:
+                        got.extend(response.iter_bytes())
+                self.assertEqual((caught.exception.name, caught.exception.proof), ("E_HTTP_TRUNCATED", "maybe_processed"))
+            self.run_async(scenario(server))
+
+    def test_uploads_wait_for_the_server(self):
+        taken, go = [], threading.Event()
+
+        def answer(head, connection):
+            go.wait(support.LONG_S)
+            return reply(b"%d" % len(connection.body(head)))
+
+        def pieces():
+            for _ in range(300):
+                taken.append(1)
+                yield PART
+
+        with RawServer(answer) as server, conpool.Client() as client:
+            threading.Thread(target=self.open_when_it_stops, args=(taken, go)).start()
+            self.assertEqual(client.post(server.url, content=pieces()).text, str(len(PART) * 300))
+            self.assertLess(self.held, 300)
+
+            async def scenario():
+                async with conpool.AsyncClient() as client:
+                    threading.Thread(target=self.open_when_it_stops, args=(taken, go)).start()
+                    response = await client.post(server.url, content=pieces())
+                    self.assertEqual(response.text, str(len(PART) * 300))
+
+            taken.clear()
+            go.clear()
+            self.run_async(scenario())
+            self.assertLess(self.held, 300)
+
+    def open_when_it_stops(self, taken, go):
+        last = -1
+        while last != len(taken):
+            last = len(taken)
+            time.sleep(0.2)
+        self.held = last
+        go.set()
+
+    def test_both_ways_at_once(self):
+        def answer(head, connection):
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while size := int(connection.file.readline(), 16):
+                connection.send(b"%x\r\n%s\r\n" % (size, connection.file.read(size)))
+                connection.file.readline()
+            connection.file.readline()
+            return b"0\r\n\r\n"
+
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                said = asyncio.Queue()
+
+                async def pieces():
+                    while (piece := await said.get()) is not None:
+                        yield piece
+
+                async with client.stream("POST", server.url, content=pieces()) as response:
+                    answers = response.aiter_bytes()
+                    for i in range(20):
+                        await said.put(b"%d" % i)
+                        self.assertEqual(await answers.__anext__(), b"%d" % i)
+                    await said.put(None)
+                    self.assertEqual([one async for one in answers], [])
+
+        with RawServer(answer) as server:
+            self.run_async(scenario(server))
+
+    def test_a_source_that_hangs_is_let_go(self):
+        def answer(head, connection):
+            return reply(b"enough", lines=b"Connection: close\r\n")
+
+        async def scenario(server):
+            async def hangs():
+                yield b"a"
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    ended.append(1)
+                    raise
+
+            ended = []
+            async with conpool.AsyncClient() as client:
+                self.assertEqual((await client.post(server.url, content=hangs())).text, "enough")
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            self.assertEqual(ended, [1])
+
+        with RawServer(answer) as server:
+            self.run_async(scenario(server))
+
+    def test_a_sync_client_refuses_an_async_source(self):
+        async def source():
+            yield b"a"
+
+        with RawServer(echo) as server, conpool.Client() as client, self.assertRaisesRegex(conpool.UsageError, "AsyncClient"):
+            client.post(server.url, content=source())
+
+
+if __name__ == "__main__":
+    support.main()
