@@ -531,7 +531,7 @@ extern "C" {
     /// Ends the lease and frees the handle. Ops still running on it end with CONPOOL_E_CANCELLED,
     /// and the connection closes. Any thread, once; does not block, cannot fail.
     pub fn conpool_connection_release(connection: *mut conpool_connection, how: i32);
-    /// The address that won: "192.0.2.1:443", "[2001:db8::1]:443", "unix:/path". Borrowed. Any
+    /// The address that won: `192.0.2.1:443`, `[2001:db8::1]:443`, `unix:/path`. Borrowed. Any
     /// thread.
     pub fn conpool_connection_address(connection: *const conpool_connection) -> *const c_char;
     /// Facts as JSON text: id, endpoint, address, local address, reused, uses, age, how long each

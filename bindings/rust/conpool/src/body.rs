@@ -5,7 +5,6 @@ use crate::engine::{lock, Call, Engine, Pool};
 use crate::error::Error;
 use crate::raw::wait;
 use crate::sys;
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::io::OwnedFd;
@@ -65,40 +64,22 @@ fn as_i64(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-impl From<Vec<u8>> for Body {
-    fn from(bytes: Vec<u8>) -> Self {
-        Body::of(bytes)
-    }
+macro_rules! body_from {
+    ($([$($generic:tt)*] $type:ty, $own:expr;)*) => {$(
+        impl<$($generic)*> From<$type> for Body {
+            fn from(bytes: $type) -> Self {
+                Body::of($own(bytes))
+            }
+        }
+    )*};
 }
 
-impl From<String> for Body {
-    fn from(text: String) -> Self {
-        Body::of(text)
-    }
-}
-
-impl From<&[u8]> for Body {
-    fn from(bytes: &[u8]) -> Self {
-        Body::of(bytes.to_vec())
-    }
-}
-
-impl<const N: usize> From<&[u8; N]> for Body {
-    fn from(bytes: &[u8; N]) -> Self {
-        Body::of(*bytes)
-    }
-}
-
-impl From<&str> for Body {
-    fn from(text: &str) -> Self {
-        Body::of(text.to_owned())
-    }
-}
-
-impl From<Cow<'_, str>> for Body {
-    fn from(text: Cow<'_, str>) -> Self {
-        Body::of(text.into_owned())
-    }
+body_from! {
+    [] Vec<u8>, |bytes| bytes;
+    [] String, |text| text;
+    [] &[u8], <[u8]>::to_vec;
+    [] &str, str::to_owned;
+    [const N: usize] &[u8; N], |bytes: &[u8; N]| *bytes;
 }
 
 impl From<File> for Body {
@@ -274,3 +255,5 @@ impl Drop for BodyWriter {
         }
     }
 }
+
+named_only!(Body, BodyWriter);

@@ -1,6 +1,6 @@
 //! Clients and endpoints: what a program makes once and uses from everywhere.
 
-use crate::engine::{lock, Call, Engine, Pool};
+use crate::engine::{lock, Call, Engine, Keep, Op, Pool};
 use crate::error::Error;
 use crate::lease::Connection;
 use crate::options::{OptionValue, Options};
@@ -8,7 +8,6 @@ use crate::raw::{c_text, checked, create, text_of, wait, Event, Handle};
 use crate::request::{Request, RequestBuilder};
 use crate::response::NO_CONFIG;
 use crate::sys;
-use std::fmt;
 use std::net::SocketAddr;
 use std::ptr;
 use std::sync::Arc;
@@ -111,6 +110,15 @@ impl Client {
             self.engine.pump()?;
         }
         Ok(&self.engine)
+    }
+
+    /// Starts an op whose future this client's thread or queue wakes; it keeps what is borrowed.
+    pub(crate) fn begin(
+        &self,
+        keep: Keep,
+        call: impl FnOnce(*mut sys::conpool_queue, u64, *mut u64) -> sys::conpool_status,
+    ) -> Result<Op, Error> {
+        self.awaited()?.start(&self.pool, keep, |queue, token, op| status(call(queue, token, op)))
     }
 
     /// A request. Nothing is checked or sent before it is built or sent.
@@ -221,22 +229,12 @@ impl Client {
 
     /// Closes the pool gracefully, as a future.
     pub fn close_async(&self, drain: Duration) -> Call<u64> {
-        let drain = crate::raw::nanoseconds(Some(drain));
-        let op = self.awaited().and_then(|engine| {
-            // SAFETY: pool and queue live.
-            engine.start(&self.pool, None, |queue, token, op| {
-                status(unsafe {
-                    sys::conpool_pool_close(self.pool.handle.get(), drain, queue, token, op)
-                })
-            })
+        let (pool, drain) = (self.pool.handle.get(), crate::raw::nanoseconds(Some(drain)));
+        // SAFETY: pool and queue live.
+        let op = self.begin(None, |queue, token, op| unsafe {
+            sys::conpool_pool_close(pool, drain, queue, token, op)
         });
         Call::new(op, |event| Ok(event?.value(0)))
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Client")
     }
 }
 
@@ -354,13 +352,10 @@ impl Endpoint {
 
     /// Leases a connection, as a future.
     pub fn connect_async(&self) -> Call<Connection> {
-        let op = self.client.awaited().and_then(|engine| {
-            engine.start(&self.client.pool, None, |queue, token, op| {
-                // SAFETY: endpoint and queue live.
-                status(unsafe {
-                    sys::conpool_endpoint_acquire(self.handle.get(), NO_CONFIG, queue, token, op)
-                })
-            })
+        let at = self.handle.get();
+        // SAFETY: endpoint and queue live.
+        let op = self.client.begin(None, |queue, token, op| unsafe {
+            sys::conpool_endpoint_acquire(at, NO_CONFIG, queue, token, op)
         });
         let client = self.client.clone();
         Call::new(op, move |event| Connection::of_event(&client, event?))
@@ -384,13 +379,9 @@ impl Endpoint {
     /// Opens connections before they are needed, as a future.
     pub fn preconnect_async(&self, count: u32) -> Call<u64> {
         let at = self.handle.get();
-        let op = self.client.awaited().and_then(|engine| {
-            engine.start(&self.client.pool, None, |queue, token, op| {
-                // SAFETY: endpoint and queue live.
-                status(unsafe {
-                    sys::conpool_endpoint_preconnect(at, count, NO_CONFIG, queue, token, op)
-                })
-            })
+        // SAFETY: endpoint and queue live.
+        let op = self.client.begin(None, |queue, token, op| unsafe {
+            sys::conpool_endpoint_preconnect(at, count, NO_CONFIG, queue, token, op)
         });
         Call::new(op, |event| Ok(event?.value(0)))
     }
@@ -420,8 +411,4 @@ impl Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Endpoint")
-    }
-}
+named_only!(Client, EndpointBuilder, Endpoint);

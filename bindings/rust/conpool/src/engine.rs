@@ -23,6 +23,9 @@ pub(crate) type Keep = Option<Box<dyn Any + Send>>;
 
 const BATCH: usize = 64;
 
+/// Events of later kinds come from newer libraries: they are disposed, unless an op ends by one.
+const NEWEST_KIND: u32 = sys::CONPOOL_EVENT_PRECONNECT;
+
 /// Locks, whatever another thread's panic left behind: no lock of this crate is held over code
 /// that leaves its data half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -163,6 +166,9 @@ impl Engine {
     }
 
     fn deliver(&self, event: Event) -> Option<Waker> {
+        if !event.is_final() && event.kind() > NEWEST_KIND {
+            return None;
+        }
         let slot = {
             let mut table = lock(&self.table);
             if event.is_final() {

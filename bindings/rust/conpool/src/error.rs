@@ -61,6 +61,33 @@ pub enum ErrorKind {
     Unknown,
 }
 
+impl ErrorKind {
+    /// The kind of a status code, one of `sys::CONPOOL_E_*` or of a newer library.
+    pub fn of_code(status: i32) -> ErrorKind {
+        match status {
+            sys::CONPOOL_E_FORKED => return ErrorKind::Forked,
+            sys::CONPOOL_E_BREAKER_OPEN => return ErrorKind::Breaker,
+            sys::CONPOOL_E_CANCELLED => return ErrorKind::Cancelled,
+            sys::CONPOOL_E_TIMEOUT => return ErrorKind::Timeout,
+            sys::CONPOOL_E_CLOSED => return ErrorKind::Closed,
+            _ => {}
+        }
+        // SAFETY: any code is allowed.
+        match unsafe { sys::conpool_status_class(status) } {
+            sys::CONPOOL_CLASS_USAGE => ErrorKind::Usage,
+            sys::CONPOOL_CLASS_SYSTEM => ErrorKind::System,
+            sys::CONPOOL_CLASS_DNS => ErrorKind::Dns,
+            sys::CONPOOL_CLASS_CONNECT => ErrorKind::Connect,
+            sys::CONPOOL_CLASS_TLS => ErrorKind::Tls,
+            sys::CONPOOL_CLASS_HTTP => ErrorKind::Http,
+            sys::CONPOOL_CLASS_LIMIT => ErrorKind::Limit,
+            sys::CONPOOL_CLASS_BREAKER => ErrorKind::Breaker,
+            sys::CONPOOL_CLASS_ENDED => ErrorKind::Ended,
+            _ => ErrorKind::Unknown,
+        }
+    }
+}
+
 /// Where an op was when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -113,30 +140,6 @@ fn phase(code: i32) -> Phase {
     }
 }
 
-fn kind(status: sys::conpool_status) -> ErrorKind {
-    match status {
-        sys::CONPOOL_E_FORKED => return ErrorKind::Forked,
-        sys::CONPOOL_E_BREAKER_OPEN => return ErrorKind::Breaker,
-        sys::CONPOOL_E_CANCELLED => return ErrorKind::Cancelled,
-        sys::CONPOOL_E_TIMEOUT => return ErrorKind::Timeout,
-        sys::CONPOOL_E_CLOSED => return ErrorKind::Closed,
-        _ => {}
-    }
-    // SAFETY: any code is allowed.
-    match unsafe { sys::conpool_status_class(status) } {
-        sys::CONPOOL_CLASS_USAGE => ErrorKind::Usage,
-        sys::CONPOOL_CLASS_SYSTEM => ErrorKind::System,
-        sys::CONPOOL_CLASS_DNS => ErrorKind::Dns,
-        sys::CONPOOL_CLASS_CONNECT => ErrorKind::Connect,
-        sys::CONPOOL_CLASS_TLS => ErrorKind::Tls,
-        sys::CONPOOL_CLASS_HTTP => ErrorKind::Http,
-        sys::CONPOOL_CLASS_LIMIT => ErrorKind::Limit,
-        sys::CONPOOL_CLASS_BREAKER => ErrorKind::Breaker,
-        sys::CONPOOL_CLASS_ENDED => ErrorKind::Ended,
-        _ => ErrorKind::Unknown,
-    }
-}
-
 fn name_of(status: sys::conpool_status) -> String {
     // SAFETY: any code is allowed; the text is static.
     unsafe { borrowed(sys::conpool_status_name(status)) }
@@ -144,7 +147,7 @@ fn name_of(status: sys::conpool_status) -> String {
 
 impl Error {
     pub(crate) fn new(
-        status: sys::conpool_status,
+        mut status: sys::conpool_status,
         handle: Option<Handle<sys::conpool_error>>,
     ) -> Self {
         let mut proof = sys::CONPOOL_PROOF_NEVER_SENT;
@@ -152,6 +155,7 @@ impl Error {
         if let Some(handle) = &handle {
             // SAFETY: errors are immutable and this one lives.
             let errno = unsafe {
+                status = sys::conpool_error_status(handle.get());
                 proof = sys::conpool_error_proof(handle.get());
                 sys::conpool_error_os_errno(handle.get())
             };
@@ -198,7 +202,7 @@ impl Error {
 
     /// What sort of failure it was.
     pub fn kind(&self) -> ErrorKind {
-        self.0.kind.unwrap_or_else(|| kind(self.0.status))
+        self.0.kind.unwrap_or_else(|| ErrorKind::of_code(self.0.status))
     }
 
     /// The status code: one of `sys::CONPOOL_E_*`, or one of a newer library.

@@ -2,7 +2,7 @@
 
 use crate::body::{BodyWriter, Upload};
 use crate::client::Client;
-use crate::engine::Op;
+use crate::engine::{Engine, Op};
 use crate::error::Error;
 use crate::raw::Event;
 use crate::response::{Chunk, Response};
@@ -10,6 +10,7 @@ use crate::sys;
 use std::future::Future;
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A request under way, whose response is taken in parts by futures.
@@ -198,12 +199,12 @@ impl<T, F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin> Future for PollWith<F> {
 /// Dropping it cancels the request.
 pub struct Exchange {
     inner: AsyncExchange,
-    engine: std::sync::Arc<crate::engine::Engine>,
+    engine: Arc<Engine>,
     rest: Option<Chunk>,
 }
 
 impl Exchange {
-    pub(crate) fn new(inner: AsyncExchange, engine: std::sync::Arc<crate::engine::Engine>) -> Self {
+    pub(crate) fn new(inner: AsyncExchange, engine: Arc<Engine>) -> Self {
         Exchange { inner, engine, rest: None }
     }
 
@@ -300,3 +301,5 @@ impl Read for Exchange {
         }
     }
 }
+
+named_only!(AsyncExchange, Exchange);

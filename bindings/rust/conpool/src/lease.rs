@@ -103,12 +103,10 @@ impl Connection {
             return Poll::Ready(Ok(None));
         }
         if input.op.is_none() {
-            let engine = self.client.awaited()?;
-            let op = engine.start(&self.client.pool, None, |queue, token, op| {
-                // SAFETY: connection and queue live.
-                status(unsafe {
-                    sys::conpool_connection_read(self.handle.get(), 0, queue, token, op)
-                })
+            let connection = self.handle.get();
+            // SAFETY: connection and queue live.
+            let op = self.client.begin(None, |queue, token, op| unsafe {
+                sys::conpool_connection_read(connection, 0, queue, token, op)
             })?;
             input.op = Some(op);
         }
@@ -157,13 +155,9 @@ impl Connection {
         let bytes = (*data).as_ref();
         let (start, size) = (bytes.as_ptr().cast(), bytes.len());
         let connection = self.handle.get();
-        let op = self.client.awaited().and_then(|engine| {
-            engine.start(&self.client.pool, Some(Box::new(data)), |queue, token, op| {
-                // SAFETY: connection and queue live; the op's slot keeps the bytes.
-                status(unsafe {
-                    sys::conpool_connection_write(connection, start, size, queue, token, op)
-                })
-            })
+        // SAFETY: connection and queue live; the op's slot keeps the bytes.
+        let op = self.client.begin(Some(Box::new(data)), |queue, token, op| unsafe {
+            sys::conpool_connection_write(connection, start, size, queue, token, op)
         });
         Call::new(op, |event| Ok(event?.value(0) as usize))
     }
@@ -184,14 +178,10 @@ impl Connection {
 
     /// Ends our direction, as a future.
     pub fn shutdown_write_async(&self) -> Call<()> {
-        let op = self.client.awaited().and_then(|engine| {
-            engine.start(&self.client.pool, None, |queue, token, op| {
-                let connection = self.handle.get();
-                // SAFETY: connection and queue live.
-                status(unsafe {
-                    sys::conpool_connection_shutdown_write(connection, queue, token, op)
-                })
-            })
+        let connection = self.handle.get();
+        // SAFETY: connection and queue live.
+        let op = self.client.begin(None, |queue, token, op| unsafe {
+            sys::conpool_connection_shutdown_write(connection, queue, token, op)
         });
         Call::new(op, |event| event.map(drop))
     }

@@ -411,11 +411,7 @@ fn response(event: Result<Event, Error>) -> Result<Response, Error> {
         .ok_or_else(|| Error::of_status(sys::CONPOOL_E_INTERNAL))
 }
 
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Request")
-    }
-}
+named_only!(Request);
 
 impl fmt::Debug for RequestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

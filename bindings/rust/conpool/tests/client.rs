@@ -340,6 +340,28 @@ fn the_program_resolves_names() {
 }
 
 #[test]
+fn a_request_that_may_be_sent_again_is() {
+    use std::io::Write;
+    // Every connection answers once, and closes without a word on the second request.
+    let server = Server::start(|mut stream| {
+        if read_request(&mut stream).is_some() && stream.write_all(EMPTY).is_ok() {
+            read_request(&mut stream);
+        }
+    });
+    let client = Client::builder().timeout(LONG).build().unwrap();
+    let post = || client.post(server.url("/")).body("twice");
+    client.get(server.url("/")).send().unwrap();
+    let error = post().send().unwrap_err();
+    assert_eq!(
+        (error.name().as_str(), error.proof()),
+        ("E_HTTP_NO_RESPONSE", Proof::MaybeProcessed)
+    );
+    client.get(server.url("/")).send().unwrap();
+    let response = post().idempotent(true).send().unwrap();
+    assert_eq!(response.facts().unwrap().number("sends"), Some(2));
+}
+
+#[test]
 fn closing() {
     let server = Server::hello();
     let client = client();

@@ -1,6 +1,7 @@
 //! Misuse: each ends in an error or a clean end, never in a crash or a hang.
 //!
 //! Every scenario runs in a process of its own, as often as CONPOOL_MISUSE_RUNS says (20).
+//! CONPOOL_MISUSE_ONLY names one, CONPOOL_MISUSE_WITHOUT those that are left out.
 
 mod support;
 
@@ -42,19 +43,25 @@ fn main() {
     }
     let runs = setting("CONPOOL_MISUSE_RUNS", 20);
     let only = std::env::var("CONPOOL_MISUSE_ONLY").ok();
-    for (name, _) in SCENARIOS.iter().filter(|(name, _)| only.as_ref().map_or(true, |o| o == name))
-    {
+    let without = std::env::var("CONPOOL_MISUSE_WITHOUT").unwrap_or_default();
+    let wanted = |name: &str| {
+        only.as_deref().unwrap_or(name) == name && !without.split(',').any(|out| out == name)
+    };
+    for (name, _) in SCENARIOS.iter().filter(|(name, _)| wanted(name)) {
         (0..runs).for_each(|run| one_run(name, run));
         println!("{name}: {runs} runs");
     }
 }
 
 fn one_run(name: &str, run: u64) {
+    // A file: whoever else inherits it, it can be read once the child has ended.
+    let path = std::env::temp_dir().join(format!("conpool-misuse-{}", std::process::id()));
+    let log = std::fs::File::create(&path).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--scenario", name])
         .env("CONPOOL_RUST_SEED", run.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(Stdio::from(log.try_clone().unwrap()))
+        .stderr(Stdio::from(log))
         .spawn()
         .unwrap();
     let deadline = Instant::now() + 4 * LONG;
@@ -68,12 +75,11 @@ fn one_run(name: &str, run: u64) {
             None => thread::sleep(Duration::from_millis(1)),
         }
     };
-    let (mut output, mut errors) = (String::new(), String::new());
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     let _ = child.wait();
+    let output = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
     let good = status.map_or(false, |status| status.success()) && output.contains(CLEAN);
-    assert!(good, "{name}, run {run}: {status:?}\n{output}\n{errors}");
+    assert!(good, "{name}, run {run}: {status:?}\n{output}");
 }
 
 fn kind<T>(result: Result<T, Error>) -> ErrorKind {
@@ -105,6 +111,7 @@ fn use_after_close() {
 
 extern "C" {
     fn fork() -> i32;
+    fn prctl(option: i32, value: u64) -> i32;
     fn waitpid(child: i32, status: *mut i32, options: i32) -> i32;
 }
 
@@ -113,6 +120,8 @@ fn in_child(body: impl FnOnce()) {
     // SAFETY: the child calls what the binding promises to work there, and exits.
     let child = unsafe { fork() };
     if child == 0 {
+        // SAFETY: PR_SET_PDEATHSIG, SIGKILL: it does not outlive the scenario.
+        unsafe { prctl(1, 9) };
         let good = catch_unwind(AssertUnwindSafe(body)).is_ok();
         std::process::exit(if good { 0 } else { 1 });
     }

@@ -1,0 +1,87 @@
+"""rustfmt, clippy, rustdoc and packaging of the Rust crates, without a warning.
+
+usage: tools_test.py LIBRARY TARGET_DIR
+"""
+
+import pathlib
+import shutil
+import sys
+import tempfile
+import unittest
+
+import crates
+from processes import main
+
+LIBRARY_DIR = TARGET = ""
+
+
+class Tools(unittest.TestCase):
+    def clean(self, cargo, *arguments, **options):
+        output, code = cargo.run(*arguments, **options)
+        self.assertEqual(code, 0, output)
+        self.assertNotIn("warning", output)
+        return output
+
+    def test_format_and_lints(self):
+        cargo = crates.with_tools(LIBRARY_DIR, TARGET, "fmt", "clippy")
+        self.clean(cargo, "fmt", "--all", "--check")
+        self.clean(cargo, "clippy", "--offline", "--workspace", "--all-targets", "--", "-D", "warnings")
+
+    def test_documentation(self):
+        cargo = crates.oldest(LIBRARY_DIR, TARGET)
+        self.clean(cargo, "doc", "--offline", "--workspace", "--no-deps", RUSTDOCFLAGS="-D warnings")
+        # As docs.rs builds it: without the library.
+        with tempfile.TemporaryDirectory(prefix="conpool-doc-") as empty:
+            self.clean(cargo, "doc", "--offline", "-p", "conpool-sys", "--no-deps", DOCS_RS=1, CONPOOL_LIB_DIR=empty)
+
+    def test_packages(self):
+        cargo = crates.oldest(LIBRARY_DIR, TARGET)
+        listed = self.clean(cargo, "package", "--offline", "--allow-dirty", "--list", "-p", "conpool-sys").split()
+        self.assertEqual(sorted(set(listed) - {".cargo_vcs_info.json", "Cargo.lock"}),
+                         ["Cargo.toml", "Cargo.toml.orig", "README.md", "build.rs", "src/constants.rs", "src/lib.rs",
+                          "tests/abi.rs"])
+        listed = self.clean(cargo, "package", "--offline", "--allow-dirty", "--list", "-p", "conpool").split()
+        self.assertIn("README.md", listed)
+        self.assertIn("src/lib.rs", listed)
+        self.clean(cargo, "package", "--offline", "--allow-dirty", "-p", "conpool-sys")
+
+    def test_packages_build_together(self):
+        cargo = crates.newest(LIBRARY_DIR, TARGET)
+        if cargo.version() < (1, 90):
+            self.skipTest("no cargo from 1.90 on, which packages crates that need each other")
+        self.clean(cargo, "package", "--offline", "--allow-dirty", "--workspace")
+
+    def test_a_library_that_is_not_there(self):
+        cargo = crates.oldest(LIBRARY_DIR, TARGET)
+        with tempfile.TemporaryDirectory(prefix="conpool-none-") as empty:
+            environment = {"CARGO_TARGET_DIR": pathlib.Path(empty) / "target", "PKG_CONFIG_PATH": empty,
+                           "PKG_CONFIG_LIBDIR": empty}
+            output, code = cargo.run("build", "--offline", "-p", "conpool-sys", unset=["CONPOOL_LIB_DIR"],
+                                     **environment)
+            self.assertNotEqual(code, 0)
+            self.assertIn("set CONPOOL_LIB_DIR to the directory of libconpool.so", output)
+            environment["PKG_CONFIG"] = pathlib.Path(empty) / "no-pkg-config"
+            output, code = cargo.run("build", "--offline", "-p", "conpool-sys", unset=["CONPOOL_LIB_DIR"],
+                                     **environment)
+            self.assertNotEqual(code, 0)
+            self.assertIn("does not run", output)
+
+    def test_a_library_by_pkg_config(self):
+        if shutil.which("pkg-config") is None:
+            self.skipTest("pkg-config is not installed")
+        cargo = crates.oldest(LIBRARY_DIR, TARGET)
+        with tempfile.TemporaryDirectory(prefix="conpool-pc-") as place:
+            place = pathlib.Path(place)
+            (place / "conpool.pc").write_text(f"libdir={LIBRARY_DIR}\nincludedir=/nowhere\nName: conpool\n"
+                                              "Description: for a test\nVersion: 0.1.0\n"
+                                              "Libs: -L${libdir} -lconpool\nCflags: -I${includedir}\n")
+            output, code = cargo.run("test", "--offline", "-p", "conpool-sys", unset=["CONPOOL_LIB_DIR"],
+                                     CARGO_TARGET_DIR=place / "target", PKG_CONFIG_PATH=place)
+            self.assertEqual(code, 0, output)
+            self.assertIn("the_library_answers ... ok", output)
+
+
+if __name__ == "__main__":
+    LIBRARY_DIR, TARGET = pathlib.Path(sys.argv[1]).parent, sys.argv[2]
+    del sys.argv[1:]
+    main()
