@@ -127,7 +127,7 @@ class Limits(NamedTuple):
 TimeoutTypes = Union[None, float, Timeout]
 
 
-def timeout_options(timeout: TimeoutTypes | Unset) -> dict[str, OptionValue]:
+def timeout_options(timeout: TimeoutTypes | Unset) -> dict[str, Any]:
     """What `timeout=` means as options."""
     return (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).options()
 

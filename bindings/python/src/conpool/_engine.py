@@ -140,8 +140,9 @@ class Inbox:
                 take_lease(event).how = _ffi.REUSABLE  # nobody used it: it need not be closed
         elif event is not None:
             self.events.append(event)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None and not (waiter.done() or self._loop.is_closed()):
+            waiter.set_result(None)
 
     async def next(self) -> _ffi.Event:
         """The next event."""
