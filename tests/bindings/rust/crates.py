@@ -49,6 +49,10 @@ class Cargo:
             raise Skipped(f"{self.program} does not run: {output.strip()}")
         return int(found.group(1)), int(found.group(2))
 
+    def host(self):
+        """The platform that it builds for."""
+        return re.search(r"host: (\S+)", self.run("-vV", cwd="/", timeout=60)[0]).group(1)
+
     def has(self, tool):
         return self.run(tool, "--version", cwd="/", timeout=60)[1] == 0
 

@@ -17,7 +17,7 @@ import crates
 import calls
 from certificates import Authority
 from processes import Skipped, main
-from servers import Nghttpd, Nginx
+from servers import Nghttpd, Nginx, Redis
 
 LIBRARY_DIR = TARGET = ""
 SANITIZER = os.environ.get("CONPOOL_SANITIZED", "")
@@ -80,6 +80,29 @@ class Crates(unittest.TestCase):
                 missing = set(calls.symbols()) - calls.called(place / "called")
                 self.assertEqual(missing - NOT_CALLED.keys(), set(), "never called, and no reason is listed")
                 self.assertEqual(NOT_CALLED.keys() - missing, set(), "listed as never called, and called")
+
+    def test_examples_of_the_readme(self):
+        if SANITIZER:
+            self.skipTest("the address sanitizer runs the tests of threads and misuse")
+        readme = (crates.WORKSPACE / "conpool" / "README.md").read_text()
+        for name in ("get", "lease"):
+            example = (crates.WORKSPACE / "conpool" / "examples" / f"{name}.rs").read_text()
+            self.assertIn(f"```rust,no_run\n{example}```\n", readme)
+        with Authority() as authority:
+            certificate = authority.issue("localhost")
+            with Nginx(certificate=certificate) as nginx:
+                url = f"https://localhost:{nginx.port}/"
+                self.assertEqual(self.example("get", url, authority.certificate), "200 HTTP/2\nhello\n\n")
+            with Nginx() as nginx:
+                lines = self.example("futures", f"http://127.0.0.1:{nginx.port}/").splitlines()
+                self.assertEqual(lines, ["200 6 bytes"] * 10 + ["6 bytes came first"])
+        with Redis() as redis:
+            self.assertEqual(self.example("lease", f"tcp://127.0.0.1:{redis.port}"), "+PONG\n")
+
+    def example(self, name, *arguments):
+        output, code = self.cargo.run("run", "--quiet", "--offline", "-p", "conpool", "--example", name, "--", *arguments)
+        self.assertEqual(code, 0, output)
+        return output
 
     def test_under_the_address_sanitizer(self):
         if SANITIZER != "address":

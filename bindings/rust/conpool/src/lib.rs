@@ -78,6 +78,11 @@ pub use crate::resolver::Lookup;
 pub use crate::response::{Chunk, Headers, Response, Version};
 pub use conpool_sys as sys;
 
+/// The README's examples, built by the tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The library's own tables as JSON text: `options`, `statuses`, `events`, `build`.
 ///
 /// # Errors
