@@ -87,8 +87,8 @@ bool Gate::take_change() {
 
 uint32_t Gate::stretch(Time now) {
   const Breaker::Window window = breaker_.window(now);
-  // One failed call of one is no share to go by.
-  return policy::adaptive_stretch(window.failures, std::max(window.calls, kLeastForShare));
+  // One failed call of one counts, too: it is what spreads the first retries of many clients.
+  return policy::adaptive_stretch(window.failures, window.calls);
 }
 
 std::string Gate::text(Time now) {

@@ -13,9 +13,6 @@ namespace conpool::pool {
 
 class Gate {
  public:
-  // The share of failures is taken of so many calls at least.
-  static constexpr uint32_t kLeastForShare = 10;
-
   Gate(const Values& values, uint64_t seed, observe::Emitter events, observe::Metrics& figures);
 
   policy::CallPermit admit(Time now);

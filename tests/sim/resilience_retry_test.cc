@@ -475,19 +475,6 @@ TEST(RetryPause, ARetryThatIsNotMadeGivesItsTokensBack) {
   EXPECT_EQ(s.metric("pool.retries.tokens"), 100);
 }
 
-TEST(Retry, OneFailedCallIsNoShareToGoBy) {
-  Outage s(Wire::Http1, kPlain + OptionList{{"retry.adaptive", "true"}, {"retry.attempts", "2"}});
-  s.answer(503);
-  EXPECT_EQ(s.get().code, 503);
-  EXPECT_EQ(s.get().code, 503);  // after one failed call in the window: 1 / (1 - 1/10)
-  const auto delay = [&s](size_t first) {
-    return s.asked_at(first + 1) - s.asked_at(first) - ms(10);
-  };
-  EXPECT_EQ(delay(0), ms(100));
-  EXPECT_GT(delay(2), ms(100));
-  EXPECT_LT(delay(2), ms(130));
-}
-
 TEST(RetryPause, ABreakerThatOpensMeanwhileRefusesTheRetry) {
   Outage s(Wire::Http1, kPlain + OptionList{{"retry.base", "1s"},
                                             {"breaker.mode", "on"},
