@@ -217,7 +217,7 @@ TEST(Coroutines, StopCancelsTheTaskThatRuns) {
 TEST(Coroutines, TheDispatcherMayGoFirst) {
   Server server(Server::silent);
   const Pool pool = make_pool();
-  std::optional<Dispatcher> io = make_dispatcher(pool);
+  auto io = std::make_unique<Dispatcher>(make_dispatcher(pool));
   Task<std::string> task = fetch(*io, pool, "http://" + server.address());
   task.start();
   io.reset();

@@ -251,7 +251,7 @@ TEST(DispatcherEnd, DestroysFunctionsThatWereNotCalled) {
 TEST(DispatcherEnd, LeavesPendingOnesAnError) {
   Server server(Server::silent);
   const Pool pool = make_pool();
-  std::optional<Dispatcher> io = make_dispatcher(pool);
+  auto io = std::make_unique<Dispatcher>(make_dispatcher(pool));
   const Request request = pool.request("GET", "http://" + server.address()).value();
   Pending<Response> pending = io->perform(request);
   Pending<Response> failed = io->get(pool, "ftp://h/");

@@ -1,0 +1,212 @@
+"""The job processor and its client: what the server answers to whom, when, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import tempfile
+import threading
+import time
+import unittest
+
+from examples import TIMEOUT_S, JobServer, run
+from processes import main, poll_until
+
+INVALID = b"Error: Invalid number\n"
+LONG = b"50\n"  # tens of seconds: no test waits for its answer
+
+
+def threads_of(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+class Jobs(unittest.TestCase):
+    workers = 2
+
+    def setUp(self):
+        place = tempfile.TemporaryDirectory(prefix="conpool-jobs-")
+        self.addCleanup(place.cleanup)
+        self.server = JobServer(self.workers, place.name)
+        self.server.__enter__()
+        self.addCleanup(self.server.__exit__)
+
+    def busy(self):
+        """All workers at a job that outlasts the test."""
+        clients = [self.server.connect() for _ in range(self.workers)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.sendall(LONG)
+        poll_until(lambda: self.server.log().count("request") >= self.workers, "busy workers")
+        return clients
+
+    # --- lines
+
+    def test_answers(self):
+        for line, answer in ((b"0", 0), (b"1", 1), (b"2", 1), (b"10", 55), (b"30", 832040), (b"007", 13)):
+            self.assertEqual(self.server.ask(line + b"\n"), b"Result: %d\n" % answer)
+
+    def test_what_is_no_number(self):
+        for line in (b"", b"abc", b"-1", b"+1", b"51", b"99999999999999999999", b"1 2", b" 1", b"1.0", b"0x10", b"1e3",
+                     b"\x00", b"1\x00", b"\xff\xfe", "٣".encode(), b"1\r\r"):
+            with self.subTest(line=line):
+                self.assertEqual(self.server.ask(line + b"\n"), INVALID)
+
+    def test_ends_of_lines(self):
+        self.assertEqual(self.server.ask(b"10\r\n10\n10"), b"Result: 55\n" * 3)
+        self.assertEqual(self.server.ask(b""), b"")
+
+    def test_long_lines(self):
+        self.assertEqual(self.server.ask(b"1" * 1024 + b"\n10\n"), INVALID + b"Result: 55\n")
+        for line in (b"1" * 1025 + b"\n10\n", b"1" * 1025, b"x" * 500000):
+            self.assertEqual(self.server.ask(line), b"Error: Line too long\n")
+        self.assertEqual(self.server.ask(b"10\n"), b"Result: 55\n")
+
+    def test_a_line_in_pieces(self):
+        with self.server.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in (b"1", b"0", b"\n1", b"0\r", b"\n"):
+                client.sendall(piece)
+            self.assertEqual(client.makefile("rb").read(22), b"Result: 55\nResult: 55\n")
+
+    def test_many_lines_ahead_are_answered_in_order(self):
+        numbers = [i % 20 for i in range(20000)]
+        answers = self.server.ask(b"".join(b"%d\n" % n for n in numbers)).splitlines()
+        fibonacci = [0, 1]
+        while len(fibonacci) < 20:
+            fibonacci.append(fibonacci[-1] + fibonacci[-2])
+        self.assertEqual(answers, [b"Result: %d" % fibonacci[n] for n in numbers])
+
+    def test_a_client_that_does_not_read_is_held_back(self):
+        """What it sends ahead fills the kernel's buffers and no more: sending stops."""
+        with self.server.connect() as client:
+            client.setblocking(False)
+            sent = 0
+            with self.assertRaises(BlockingIOError):
+                while sent < 1 << 30:
+                    sent += client.send(b"x\n" * 32768)
+                    if sent > 1 << 24:
+                        time.sleep(0.001)
+            self.assertEqual(self.server.ask(b"10\n"), b"Result: 55\n")
+
+    # --- one and the others
+
+    def test_busy_workers_do_not_delay_what_needs_none(self):
+        self.busy()
+        started = time.monotonic()
+        for _ in range(20):
+            self.assertEqual(self.server.ask(b"abc\n"), INVALID)
+        # A job before them would take tens of seconds; a slow machine does not take so long for 20 lines.
+        self.assertLess(time.monotonic() - started, 10)
+
+    def test_one_long_job_leaves_the_other_worker(self):
+        with self.server.connect() as client:
+            client.sendall(LONG)
+            for _ in range(20):
+                self.assertEqual(self.server.ask(b"20\n"), b"Result: 6765\n")
+
+    def test_a_broken_client_frees_its_worker(self):
+        for client in self.busy():
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # close resets
+            client.close()
+        self.assertEqual(self.server.ask(b"10\n"), b"Result: 55\n")
+
+    def test_clients_that_misbehave_end_alone(self):
+        stay = self.server.connect()
+        self.addCleanup(stay.close)
+        for data in (b"", b"1", b"10\n", b"\xff" * 100, b"x" * 2000, LONG):
+            client = self.server.connect()
+            client.sendall(data)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            client.close()
+        stay.sendall(b"10\n")
+        self.assertEqual(stay.makefile("rb").read(11), b"Result: 55\n")
+
+    def test_logs_a_line_for_each_step(self):
+        self.server.ask(b"10\n\x1b[31m\n")
+        log = poll_until(lambda: "close" in self.server.log() and self.server.log(), "the log")
+        peer = re.search(r"accept (127\.0\.0\.1:\d+)\n", log)[1]
+        self.assertEqual([line for line in log.splitlines() if peer in line],
+                         [f"accept {peer}", f"request {peer}: 10", f"request {peer}: \\x1b[31m", f"close {peer}"])
+
+    # --- ends
+
+    def test_ends_cleanly_while_everything_is_busy(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(signal=number), tempfile.TemporaryDirectory() as place, \
+                    JobServer(self.workers, place) as server:
+                # The loop's thread, the workers, and the one that waits for signals.
+                self.assertEqual(threads_of(server.process.pid), self.workers + 2)
+                clients = [server.connect() for _ in range(6)]
+                for client in clients:
+                    client.sendall(LONG + b"10\n" * 100)
+                poll_until(lambda s=server: s.log().count("request") >= 6, "jobs")
+                server.process.send_signal(number)
+                self.assertEqual(server.process.wait(TIMEOUT_S), 0)
+                self.assertTrue(server.log().endswith("stopped\n"))
+                for client in clients:
+                    self.assertEqual(self.end_of(client), b"")
+                    client.close()
+
+    @staticmethod
+    def end_of(client):
+        try:
+            return client.recv(1)
+        except ConnectionResetError:
+            return b""
+
+    def test_its_port_can_be_used_again_at_once(self):
+        port = self.server.port
+        self.server.ask(b"10\n")
+        self.server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.server.process.wait(TIMEOUT_S), 0)
+        again = socket.socket()
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.addCleanup(again.close)
+        again.bind(("127.0.0.1", port))  # as the server does: connections in TIME-WAIT are no hindrance
+        again.listen()
+        self.assertIn("address already in use", run("job_server", "--port", port).stderr)
+
+    def test_usage(self):
+        for wrong in (["--workers"], ["--workers", "0"], ["--port", "70000"], ["--speed", "9"], ["--port", "1x"]):
+            self.assertEqual(run("job_server", *wrong).returncode, 2, wrong)
+
+    # --- the client
+
+    def test_the_client_leases_few_connections(self):
+        done = run("job_client", self.server.url, 4, 50, 15)
+        self.assertEqual((done.stderr, done.returncode), ("", 0))
+        told = re.match(r"200 results, 0 errors, (\d+) connections, median ", done.stdout)
+        self.assertTrue(told, done.stdout)
+        self.assertLessEqual(int(told[1]), 4)
+
+    def test_the_client_tells_what_went_wrong(self):
+        done = run("job_client", self.server.url, 1, 2, "x")
+        self.assertEqual(done.returncode, 4)
+        self.assertIn("0 results, 2 errors, 1 connections", done.stdout)
+        self.assertIn("Error: Invalid number", done.stdout)
+        self.server.process.send_signal(signal.SIGTERM)
+        self.server.process.wait(TIMEOUT_S)
+        done = run("job_client", self.server.url, 1, 1, "5")
+        self.assertIn("connection refused", done.stdout)
+        self.assertEqual(run("job_client").returncode, 2)
+
+    def test_the_client_and_others_at_once(self):
+        """Leases from many threads while other clients send nonsense."""
+        ending = threading.Event()
+
+        def nonsense():
+            while not ending.is_set():
+                self.server.ask(b"x" * 1500)
+
+        noise = threading.Thread(target=nonsense)
+        noise.start()
+        try:
+            done = run("job_client", self.server.url, 8, 50, 10)
+        finally:
+            ending.set()
+            noise.join()
+        self.assertTrue(done.stdout.startswith("400 results, 0 errors"), done.stdout)
+
+
+if __name__ == "__main__":
+    main()
