@@ -198,7 +198,7 @@ class Case(unittest.TestCase):
         self.warned.__exit__(None, None, None)
         texts = [str(one.message) for one in self.warnings]
         self.assertEqual([text for text in texts if "Client(" in text or "Connection " in text], [])
-        processes.poll_until(lambda: gc.collect() is None or open_fds() <= self.fds_before, "descriptors at baseline")
+        processes.poll_until(lambda: gc.collect() >= 0 and open_fds() <= self.fds_before, "descriptors at baseline")
 
     def run_async(self, coroutine):
         """asyncio.run with a limit."""

@@ -408,11 +408,9 @@ class BaseConnection:
 
     def _end(self, how: int) -> None:
         handle, self._handle = getattr(self, "_handle", None), None
-        lent = vars(self).pop("_lent", None)
-        if lent is not None:
-            os.close(lent.fd)
-        if handle is not None:
-            handle.how = how
+        self._lent = None
+        if handle is not None and how == _ffi.REUSABLE:
+            handle.reuse()
 
     def release(self) -> None:
         """Gives the connection back for others: nothing of this lease is under way."""

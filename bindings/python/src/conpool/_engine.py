@@ -137,7 +137,7 @@ class Inbox:
         self.over = self.over or event is None or bool(event.flags & _ffi.EVENT_FINAL)
         if event is not None and self.abandoned:
             if event.kind == _ffi.EVENT_CONNECTION and event.status == 0:
-                take_lease(event).how = _ffi.REUSABLE  # nobody used it: it need not be closed
+                take_lease(event).reuse()  # nobody used it: it need not be closed
         elif event is not None:
             self.events.append(event)
         waiter = self._waiter

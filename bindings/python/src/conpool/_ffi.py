@@ -114,8 +114,8 @@ def _open() -> tuple[ctypes.CDLL, str]:
         raise ImportError(f"conpool: the C library cannot be loaded: {error}; {hint}") from None
 
 
-def load() -> Any:
-    """The library's functions as attributes; ImportError when it is not one that will do."""
+def load() -> tuple[Any, Any]:
+    """The library, and its functions as attributes; ImportError when it is not one that will do."""
     opened, path = _open()
     if not hasattr(opened, "conpool_version"):
         raise ImportError(f"conpool: {path} is not the library conpool: it has no conpool_version")
@@ -132,18 +132,33 @@ def load() -> Any:
             raise ImportError(f"conpool: {path} (version {found}) has no function {name}")
         function.restype, function.argtypes = restype, argtypes
         setattr(functions, name[len("conpool_") :], function)
-    return functions
+    return opened, functions
 
 
-lib: Any = load()
+_library, lib = load()
+
+
+def _destructor(function: Any) -> Any:
+    """A __del__ that is C from end to end.
+
+    An interrupt that comes at the first instruction of one in Python is lost, and with it what
+    was to be freed.
+    """
+    make = ctypes.pythonapi.PyInstanceMethod_New
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.py_object]
+    return make(function)
+
+
+def _releasing(how: int) -> Any:
+    parameters = (1, "connection"), (1, "how", how)
+    prototype = ctypes.CFUNCTYPE(None, c_void_p, c_int32)
+    return _destructor(prototype(("conpool_connection_release", _library), parameters))
 
 
 class Event(RawEvent):
-    """An event that this package has taken. Its object goes with it, unless take() moved it."""
+    """An event that this package has taken. Its object goes with it."""
 
-    def __del__(self, _dispose: Any = lib.event_dispose) -> None:
-        if self.object is not None:
-            _dispose(self)
+    __del__ = _destructor(lib.event_dispose)
 
 
 class Owned(c_void_p):
@@ -153,27 +168,41 @@ class Owned(c_void_p):
     and an interrupt between two steps neither leaks anything nor frees it twice.
     """
 
+    def __new__(cls, kind: str) -> Owned:
+        """One of the kind's own class, which has its destructor."""
+        return super().__new__(_KINDS[kind])
+
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.keep: dict[Any, Any] = {}  # what its ops borrow: it goes after the object itself
-        self._free = getattr(lib, kind + "_free")
-
-    def __del__(self) -> None:
-        if self.value is not None:
-            self._free(self)
 
     def __str__(self) -> str:
         return "" if self.value is None else ctypes.string_at(self.value).decode("utf-8", "replace")
 
 
+_KINDS = {
+    kind: type(kind, (Owned,), {"__del__": _destructor(getattr(lib, kind + "_free"))})
+    for kind in ("pool", "queue", "config", "endpoint", "request", "error", "chunk", "text")
+}
+
+
+class _Descriptor(c_int32):
+    __del__ = _destructor(ctypes.CDLL(None).close)
+
+
 class Lease(c_void_p):
-    """A conpool_connection. `how` tells how its lease ends, with its last reference."""
+    """A conpool_connection, which is closed with its last reference unless reuse() was said."""
 
-    how = BROKEN
+    lent: Any = None
+    __del__ = _releasing(BROKEN)
 
-    def __del__(self, _release: Any = lib.connection_release) -> None:
-        if self.value is not None:
-            _release(self, self.how)
+    def reuse(self) -> None:
+        """Gives the connection back for others in place of closing it."""
+        self.__class__ = _ReusableLease
+
+
+class _ReusableLease(Lease):
+    __del__ = _releasing(REUSABLE)
 
 
 class Number(c_uint64):
@@ -210,11 +239,11 @@ def body_bytes(response: Any) -> bytes:
     return ctypes.string_at(data, size.value) if size.value else b""
 
 
-def lend(connection: Lease, blocking: bool) -> tuple[int, int, bytes]:
-    """(status, descriptor, bytes that were received already)."""
-    fd, chunk = c_int32(-1), Owned("chunk")
-    status = lib.connection_lend(connection, int(blocking), out(fd), out(chunk))
-    return status, fd.value, chunk_bytes(chunk) if chunk.value is not None else b""
+def lend(lease: Lease, blocking: bool) -> tuple[int, int, bytes]:
+    """(status, descriptor, bytes that were received already). It is closed after the lease."""
+    lease.lent, chunk = _Descriptor(-1), Owned("chunk")
+    status = lib.connection_lend(lease, int(blocking), out(lease.lent), out(chunk))
+    return status, lease.lent.value, chunk_bytes(chunk) if chunk.value is not None else b""
 
 
 def describe(what: str) -> Any:
