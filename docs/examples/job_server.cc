@@ -1,23 +1,23 @@
 // A multicore job processor: lines with a number come in over TCP, Fibonacci numbers go out.
 //
-// usage: job_server [--port N] [--workers N]      8080 and one worker per core; port 0: any free
-// one
+// usage: job_server [--port N] [--workers N] [--idle SECONDS]
+//
+// Without arguments: port 8080, one worker per core, 300 seconds. Port 0 is any free one.
 //
 // The loop's thread accepts, reads, writes and never computes; workers compute and never touch a
 // socket. One thread more waits for SIGINT and SIGTERM, which end everything cleanly.
 //
-//   line       ends with LF or CR LF, or with the client's half-close; at most 1,024 bytes
-//   number     decimal digits alone, 0 to 50: the answer is "Result: F(n)"
-//   else       negative, larger or no number: "Error: Invalid number". Answered by the loop itself,
-//   so
-//              busy workers do not delay it
-//   too long   "Error: Line too long", and the connection is closed: nobody knows where the next
-//   line
-//              begins
-//   order      a client's lines are answered one after another. What it sends ahead waits in its
-//              buffer, and then in the kernel: that is the back-pressure. So there are never more
-//              jobs than connections, and of these at most 1,000; others wait to be accepted
-//   gone       the job of a client whose connection broke is given up
+//   line      ends with LF or CR LF, or with the client's half-close; at most 1,024 bytes
+//   number    decimal digits alone, 0 to 50: the answer is "Result: F(n)"
+//   else      negative, larger or no number: "Error: Invalid number". The loop itself answers, so
+//             busy workers do not delay it
+//   too long  "Error: Line too long", and the connection is closed: nobody knows where the next
+//             line begins
+//   order     a client's lines are answered one after another. What it sends ahead waits in its
+//             buffer, and then in the kernel: that is the back-pressure. So there are never more
+//             jobs than connections, and of these at most 1,000; others wait to be accepted
+//   gone      the job of a client whose connection broke is given up, and a client that is silent
+//             for the idle time, without a job, is closed
 #include <netinet/in.h>
 #include <signal.h>
 #include <uv.h>
@@ -45,7 +45,6 @@ constexpr int kBacklog = 128;
 constexpr std::size_t kLineMax = 1024;
 constexpr std::size_t kConnectionsMax = 1000;
 constexpr std::size_t kDiscardMax = 1 << 20;  // of a client whose line was too long
-constexpr std::uint64_t kIdleMs = 300000;     // a client that sends nothing for so long is closed
 constexpr int kNumberMax = 50;                // of which a core takes tens of seconds
 
 // --- jobs ----------------------------------------------------------------------------------------
@@ -150,6 +149,7 @@ struct Server {
   uv_timer_t idle{};
   uv_async_t jobs_done{}, stop{};
   std::unordered_set<Connection*> connections;
+  std::uint64_t idle_ms = 0;
   bool full = false;  // somebody waits to be accepted
   std::unique_ptr<Workers> workers;
 };
@@ -310,7 +310,8 @@ void close_idle(Server* server) {
   std::vector<Connection*> idle;
   for (Connection* connection : server->connections) {
     const bool busy = connection->job || connection->closing;
-    if (!busy && uv_now(&server->loop) - connection->heard_ms > kIdleMs) idle.push_back(connection);
+    if (!busy && uv_now(&server->loop) - connection->heard_ms > server->idle_ms)
+      idle.push_back(connection);
   }
   for (Connection* connection : idle)
     close_connection(connection, "idle");
@@ -336,8 +337,8 @@ int listen_on(Server* server, int port) {
                 [](uv_async_t* async) { close_everything(static_cast<Server*>(async->data)); });
   server->listener.data = server->idle.data = server->jobs_done.data = server->stop.data = server;
   uv_timer_start(
-      &server->idle, [](uv_timer_t* timer) { close_idle(static_cast<Server*>(timer->data)); }, 5000,
-      5000);
+      &server->idle, [](uv_timer_t* timer) { close_idle(static_cast<Server*>(timer->data)); },
+      server->idle_ms / 4, server->idle_ms / 4);
   sockaddr_in address{};
   uv_ip4_addr("127.0.0.1", port, &address);
   // libuv sets SO_REUSEADDR: a restarted server gets its port back at once.
@@ -370,14 +371,17 @@ int number_of(const char* text) {
 int main(int count, char** arguments) {
   int port = 8080;
   int workers = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  int idle_s = 300;
   bool right = count % 2 == 1;
   for (int i = 1; right && i < count; i += 2) {
     const std::string_view flag = arguments[i];
-    (flag == "--port" ? port : workers) = number_of(arguments[i + 1]);
-    right = flag == "--port" || flag == "--workers";
+    right = flag == "--port" || flag == "--workers" || flag == "--idle";
+    (flag == "--port" ? port : flag == "--idle" ? idle_s : workers) = number_of(arguments[i + 1]);
   }
-  if (!right || port < 0 || port > 65535 || workers < 1 || workers > 1024) {
-    std::fprintf(stderr, "usage: job_server [--port 0..65535] [--workers 1..1024]\n");
+  right = right && port >= 0 && port <= 65535 && workers >= 1 && workers <= 1024;
+  if (!right || idle_s < 1 || idle_s > 86400) {
+    std::fprintf(stderr,
+                 "usage: job_server [--port 0..65535] [--workers 1..1024] [--idle 1..86400]\n");
     return 2;
   }
   sigset_t signals;
@@ -388,6 +392,7 @@ int main(int count, char** arguments) {
   signal(SIGPIPE, SIG_IGN);
 
   Server server;
+  server.idle_ms = static_cast<std::uint64_t>(idle_s) * 1000;
   port = listen_on(&server, port);
   if (port < 0) return 1;
   server.workers = std::make_unique<Workers>(static_cast<std::size_t>(workers), &server.jobs_done);

