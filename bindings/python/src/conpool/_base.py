@@ -30,7 +30,7 @@ from ._ffi import STATUSES, lib
 from ._models import Headers, HeaderTypes, Request
 from ._version import __version__
 
-PIECE_BYTES = 65536
+PIECE_BYTES, ITERABLE = 65536, ("__iter__", "__aiter__")
 LEVELS = ("error", "warning", "info", "debug")
 LOGGING_LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
 
@@ -329,17 +329,12 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
             return check(status, context=f"from {content!r}")
         read = content.read
         content = iter(lambda: read(PIECE_BYTES), b"")
-    elif isinstance(content, Mapping) or not is_iterable(content):
+    elif isinstance(content, Mapping) or not any(hasattr(content, one) for one in ITERABLE):
         of = type(content).__name__
         raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {of}")
     size = int(headers.get("content-length", -1))
     check(lib.request_body_stream(handle, size))
     return content
-
-
-def is_iterable(content: Any) -> bool:
-    """Whether it can be iterated over, also with `async for`."""
-    return hasattr(content, "__iter__") or hasattr(content, "__aiter__")
 
 
 def checked_piece(piece: Any) -> bytes:

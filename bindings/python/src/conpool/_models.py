@@ -57,9 +57,6 @@ class Headers(Mapping[str, str]):
             raise KeyError(name)
         return ", ".join(found)
 
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self.get_list(name))
-
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(_decode(name).lower() for name, _ in self.raw))
 
@@ -132,11 +129,6 @@ class Response:
         where a connection was dialed for it), "leased", "sent", "head", "total"."""
         ends = {key[:-3]: value for key, value in self.facts.items() if key.endswith("_ns")}
         return {key: value / 1e9 for key, value in ends.items() if key != "rtt"}
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds from the call to the end."""
-        return self.timings.get("total", 0.0)
 
     @property
     def connection(self) -> ConnectionInfo:
