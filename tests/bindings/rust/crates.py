@@ -58,12 +58,10 @@ class Cargo:
 
 
 def cargos():
-    """The system's cargo and that of PATH; they may be one."""
-    found = ["/usr/bin/cargo"] if os.access("/usr/bin/cargo", os.X_OK) else []
-    first = shutil.which("cargo")
-    if first and first not in found:
-        found.append(first)
-    return found
+    """Every cargo of PATH, the system's and rustup's."""
+    places = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", os.path.expanduser("~/.cargo/bin")]
+    found = [shutil.which("cargo", path=place) for place in dict.fromkeys(places) if place]
+    return [program for program in found if program]
 
 
 def oldest(library_dir, target):

@@ -1,7 +1,7 @@
 //! Bodies of requests: memory, files, readers, pieces.
 
 use crate::client::status;
-use crate::engine::{lock, Call, Engine, Pool};
+use crate::engine::{lock, start_thread, Call, Engine, Pool};
 use crate::error::Error;
 use crate::raw::wait;
 use crate::sys;
@@ -10,7 +10,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::io::OwnedFd;
 use std::ptr;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 /// Bytes that somebody else's op may borrow: their place in memory does not move.
 pub(crate) type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -114,27 +113,24 @@ impl Upload {
             let size = match reader.read(&mut piece) {
                 Ok(size) => size,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    *lock(&self.0) = Some(error);
-                    // SAFETY: any id is allowed.
-                    unsafe { sys::conpool_op_cancel(op) };
-                    return;
-                }
+                Err(error) => return self.give_up(op, error),
             };
-            // A request that ended tells why by itself; a length that is not kept ends it here.
-            if let Err(error) = write_piece(op, &piece[..size], size == 0) {
-                if error.code() == sys::CONPOOL_E_HTTP_BODY_LENGTH {
+            match write_piece(op, &piece[..size], size == 0) {
+                Ok(_) if size > 0 => {}
+                Err(error) if error.code() == sys::CONPOOL_E_HTTP_BODY_LENGTH => {
                     let words = "the reader gave another number of bytes than was announced";
-                    *lock(&self.0) = Some(io::Error::new(io::ErrorKind::InvalidData, words));
-                    // SAFETY: any id is allowed.
-                    unsafe { sys::conpool_op_cancel(op) };
+                    return self.give_up(op, io::Error::new(io::ErrorKind::InvalidData, words));
                 }
-                return;
-            }
-            if size == 0 {
-                return;
+                // The body is complete; or the request has ended, and tells why by itself.
+                Ok(_) | Err(_) => return,
             }
         }
+    }
+
+    fn give_up(&self, op: sys::conpool_op, cause: io::Error) {
+        *lock(&self.0) = Some(cause);
+        // SAFETY: any id is allowed.
+        unsafe { sys::conpool_op_cancel(op) };
     }
 
     pub(crate) fn feed_on_thread(
@@ -143,14 +139,7 @@ impl Upload {
         reader: Box<dyn Read + Send>,
     ) -> Result<(), Error> {
         let upload = self.clone();
-        let builder = thread::Builder::new().name("conpool-upload".to_owned());
-        match builder.spawn(move || upload.feed(op, reader)) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let words = format!("the thread that reads the body does not start: {error}");
-                Err(Error::worded(sys::CONPOOL_E_SYSTEM, words).with_source(error))
-            }
-        }
+        start_thread("conpool-upload", move || upload.feed(op, reader))
     }
 
     /// The error of the request, which is the reader's where that was the cause.

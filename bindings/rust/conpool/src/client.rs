@@ -4,7 +4,7 @@ use crate::engine::{lock, Call, Engine, Keep, Op, Pool};
 use crate::error::Error;
 use crate::lease::Connection;
 use crate::options::{OptionValue, Options};
-use crate::raw::{c_text, checked, create, text_of, wait, Event, Handle};
+use crate::raw::{c_text, checked, create, nanoseconds, text_of, wait, Event, Handle};
 use crate::request::{Request, RequestBuilder};
 use crate::response::NO_CONFIG;
 use crate::sys;
@@ -69,21 +69,17 @@ impl ClientBuilder {
 
 /// Refuses a library that is older than the declarations, or of another major version.
 fn check_library() -> Result<(), Error> {
+    let (major, minor) = (sys::CONPOOL_VERSION_MAJOR, sys::CONPOOL_VERSION_MINOR);
+    let patch = sys::CONPOOL_VERSION_PATCH;
     // SAFETY: it has no parameters.
-    let version = unsafe { sys::conpool_version() };
-    let (major, rest) = (version >> 16, version & 0xffff);
-    let wanted = sys::CONPOOL_VERSION_MINOR << 8 | sys::CONPOOL_VERSION_PATCH;
-    if major == sys::CONPOOL_VERSION_MAJOR && rest >= wanted {
+    let found = unsafe { sys::conpool_version() };
+    if found >> 16 == major && found & 0xffff >= (minor << 8 | patch) {
         return Ok(());
     }
     Err(Error::of_library(format!(
-        "the crate conpool {} needs libconpool {}.{}.{} or a later {}.x, and the one that was \
-         loaded is {}",
+        "the crate conpool {} needs libconpool {major}.{minor}.{patch} or a later {major}.x, and \
+         the one that was loaded is {}",
         env!("CARGO_PKG_VERSION"),
-        sys::CONPOOL_VERSION_MAJOR,
-        sys::CONPOOL_VERSION_MINOR,
-        sys::CONPOOL_VERSION_PATCH,
-        sys::CONPOOL_VERSION_MAJOR,
         crate::version()
     )))
 }
@@ -113,11 +109,7 @@ impl Client {
     }
 
     /// Starts an op whose future this client's thread or queue wakes; it keeps what is borrowed.
-    pub(crate) fn begin(
-        &self,
-        keep: Keep,
-        call: impl FnOnce(*mut sys::conpool_queue, u64, *mut u64) -> sys::conpool_status,
-    ) -> Result<Op, Error> {
+    pub(crate) fn begin(&self, keep: Keep, call: impl Start) -> Result<Op, Error> {
         self.awaited()?.start(&self.pool, keep, |queue, token, op| status(call(queue, token, op)))
     }
 
@@ -220,21 +212,18 @@ impl Client {
     ///
     /// In a forked child.
     pub fn close(&self, drain: Duration) -> Result<u64, Error> {
-        let (pool, drain) = (self.pool.handle.get(), crate::raw::nanoseconds(Some(drain)));
-        // SAFETY: the pool lives.
-        let event =
-            wait_for(|op| unsafe { sys::conpool_pool_close(pool, drain, ptr::null_mut(), 0, op) })?;
-        Ok(event.value(0))
+        Ok(wait_for(self.closing(drain), None)?.value(0))
     }
 
     /// Closes the pool gracefully, as a future.
     pub fn close_async(&self, drain: Duration) -> Call<u64> {
-        let (pool, drain) = (self.pool.handle.get(), crate::raw::nanoseconds(Some(drain)));
-        // SAFETY: pool and queue live.
-        let op = self.begin(None, |queue, token, op| unsafe {
-            sys::conpool_pool_close(pool, drain, queue, token, op)
-        });
-        Call::new(op, |event| Ok(event?.value(0)))
+        Call::new(self.begin(None, self.closing(drain)), |event| Ok(event?.value(0)))
+    }
+
+    fn closing(&self, drain: Duration) -> impl Start {
+        let (pool, drain) = (self.pool.handle.get(), nanoseconds(Some(drain)));
+        // SAFETY: the pool lives, and so does the queue.
+        move |queue, token, op| unsafe { sys::conpool_pool_close(pool, drain, queue, token, op) }
     }
 }
 
@@ -244,11 +233,16 @@ pub(crate) fn status(status: sys::conpool_status) -> Result<(), Error> {
 }
 
 /// Starts an op without a queue, and waits for its end.
-pub(crate) fn wait_for(start: impl FnOnce(*mut u64) -> i32) -> Result<Event, Error> {
+pub(crate) fn wait_for(start: impl Start, limit: Option<Duration>) -> Result<Event, Error> {
     let mut op = 0;
-    status(start(&mut op))?;
-    wait(op, None)
+    status(start(ptr::null_mut(), 0, &mut op))?;
+    wait(op, limit)
 }
+
+/// A call that starts an op; it gets the queue, the token and where the op's id goes.
+pub(crate) trait Start: FnOnce(*mut sys::conpool_queue, u64, *mut u64) -> i32 {}
+
+impl<F: FnOnce(*mut sys::conpool_queue, u64, *mut u64) -> i32> Start for F {}
 
 enum Place {
     Url(String),
@@ -343,22 +337,22 @@ impl Endpoint {
     /// What the dial failed with, and each of its attempts; a limit of the pool.
     pub fn connect(&self) -> Result<Connection, Error> {
         self.client.pool.check()?;
-        // SAFETY: the endpoint lives.
-        let event = wait_for(|op| unsafe {
-            sys::conpool_endpoint_acquire(self.handle.get(), NO_CONFIG, ptr::null_mut(), 0, op)
-        })?;
-        Connection::of_event(&self.client, event)
+        Connection::of_event(&self.client, wait_for(self.acquiring(), None)?)
     }
 
     /// Leases a connection, as a future.
     pub fn connect_async(&self) -> Call<Connection> {
-        let at = self.handle.get();
-        // SAFETY: endpoint and queue live.
-        let op = self.client.begin(None, |queue, token, op| unsafe {
-            sys::conpool_endpoint_acquire(at, NO_CONFIG, queue, token, op)
-        });
+        let op = self.client.begin(None, self.acquiring());
         let client = self.client.clone();
         Call::new(op, move |event| Connection::of_event(&client, event?))
+    }
+
+    fn acquiring(&self) -> impl Start {
+        let at = self.handle.get();
+        // SAFETY: the endpoint lives, and so does the queue.
+        move |queue, token, op| unsafe {
+            sys::conpool_endpoint_acquire(at, NO_CONFIG, queue, token, op)
+        }
     }
 
     /// Opens connections before they are needed, until `count` are open or a limit is reached, and
@@ -368,22 +362,20 @@ impl Endpoint {
     ///
     /// What a dial failed with, when none is open.
     pub fn preconnect(&self, count: u32) -> Result<u64, Error> {
-        let (at, none) = (self.handle.get(), ptr::null_mut());
-        // SAFETY: the endpoint lives.
-        let event = wait_for(|op| unsafe {
-            sys::conpool_endpoint_preconnect(at, count, NO_CONFIG, none, 0, op)
-        })?;
-        Ok(event.value(0))
+        Ok(wait_for(self.opening(count), None)?.value(0))
     }
 
     /// Opens connections before they are needed, as a future.
     pub fn preconnect_async(&self, count: u32) -> Call<u64> {
+        Call::new(self.client.begin(None, self.opening(count)), |event| Ok(event?.value(0)))
+    }
+
+    fn opening(&self, count: u32) -> impl Start {
         let at = self.handle.get();
-        // SAFETY: endpoint and queue live.
-        let op = self.client.begin(None, |queue, token, op| unsafe {
+        // SAFETY: the endpoint lives, and so does the queue.
+        move |queue, token, op| unsafe {
             sys::conpool_endpoint_preconnect(at, count, NO_CONFIG, queue, token, op)
-        });
-        Call::new(op, |event| Ok(event?.value(0)))
+        }
     }
 
     /// Forces the circuit breaker: `open`, `closed`, or `auto` to let it decide again.

@@ -17,11 +17,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 /// What an op has borrowed: it lives until the op's last event.
 pub(crate) type Keep = Option<Box<dyn Any + Send>>;
 
 const BATCH: usize = 64;
+
+/// How long a thread sleeps while another one drives the loop that both need.
+pub(crate) const MOMENT: Duration = Duration::from_millis(1);
 
 /// Events of later kinds come from newer libraries: they are disposed, unless an op ends by one.
 const NEWEST_KIND: u32 = sys::CONPOOL_EVENT_PRECONNECT;
@@ -30,6 +34,15 @@ const NEWEST_KIND: u32 = sys::CONPOOL_EVENT_PRECONNECT;
 /// that leaves its data half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a thread that nobody waits for.
+pub(crate) fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(body);
+    started.map(drop).map_err(|error| {
+        let words = format!("the thread {name} does not start: {error}");
+        Error::worded(sys::CONPOOL_E_SYSTEM, words).with_source(error)
+    })
 }
 
 /// A pool and what goes with it. Ops keep it alive; with its last owner the pool is freed.
@@ -135,15 +148,10 @@ impl Engine {
             return Ok(());
         }
         let engine = Arc::clone(self);
-        let pump = move || while engine.turn(sys::CONPOOL_FOREVER).is_ok() {};
-        match thread::Builder::new().name("conpool-pump".to_owned()).spawn(pump) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.pumped.store(false, Ordering::Release);
-                let words = format!("the thread that takes events does not start: {error}");
-                Err(Error::worded(sys::CONPOOL_E_SYSTEM, words).with_source(error))
-            }
-        }
+        let pump = move || while engine.turn_when_free(sys::CONPOOL_FOREVER).is_ok() {};
+        let started = start_thread("conpool-pump", pump);
+        self.pumped.store(started.is_ok(), Ordering::Release);
+        started
     }
 
     /// Takes the events that are there, waiting for the first, and wakes who waits for them.
@@ -163,6 +171,16 @@ impl Engine {
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         Ok(count)
+    }
+
+    /// The same; where another thread drives the loop (`loop.drive = caller`) it lets it.
+    fn turn_when_free(&self, timeout_ns: i64) -> Result<usize, Error> {
+        loop {
+            match self.turn(timeout_ns) {
+                Err(error) if error.code() == sys::CONPOOL_E_BUSY => thread::sleep(MOMENT),
+                result => return result,
+            }
+        }
     }
 
     fn deliver(&self, event: Event) -> Option<Waker> {
@@ -231,7 +249,7 @@ impl Engine {
                 }
             }
             let ready = flag.woken.load(Ordering::Acquire);
-            self.turn(if ready { 0 } else { sys::CONPOOL_FOREVER })?;
+            self.turn_when_free(if ready { 0 } else { sys::CONPOOL_FOREVER })?;
         }
     }
 }
@@ -274,10 +292,9 @@ impl Op {
     /// The op's last event, with what it failed with.
     pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         loop {
-            match self.poll_event(context)? {
-                Poll::Ready(event) if event.is_final() => return Poll::Ready(event.ok()),
-                Poll::Ready(_) => {}
-                Poll::Pending => return Poll::Pending,
+            let event = ready!(self.poll_event(context))?;
+            if event.is_final() {
+                return Poll::Ready(event.ok());
             }
         }
     }

@@ -170,9 +170,9 @@ impl Error {
         Error::new(status, None)
     }
 
-    pub(crate) fn worded(status: sys::conpool_status, words: String) -> Self {
+    pub(crate) fn worded(status: sys::conpool_status, words: impl Into<String>) -> Self {
         let mut error = Error::of_status(status);
-        error.0.words = Some(words);
+        error.0.words = Some(words.into());
         error
     }
 
@@ -283,13 +283,20 @@ impl Error {
             // SAFETY: errors are immutable, and this one lives; each index is below the count.
             unsafe {
                 (0..sys::conpool_error_attempt_count(error))
-                    .map(|index| Attempt {
-                        target: borrowed(sys::conpool_error_attempt_target(error, index)),
-                        status: sys::conpool_error_attempt_status(error, index),
-                        phase: phase(sys::conpool_error_attempt_phase(error, index)),
-                        os_errno: sys::conpool_error_attempt_os_errno(error, index),
-                        started: sys::conpool_error_attempt_started(error, index),
-                        duration: sys::conpool_error_attempt_duration(error, index),
+                    .map(|index| {
+                        let code = sys::conpool_error_attempt_status(error, index);
+                        let errno = sys::conpool_error_attempt_os_errno(error, index);
+                        let started = sys::conpool_error_attempt_started(error, index);
+                        let took = sys::conpool_error_attempt_duration(error, index);
+                        Attempt {
+                            target: borrowed(sys::conpool_error_attempt_target(error, index)),
+                            code,
+                            name: name_of(code),
+                            phase: phase(sys::conpool_error_attempt_phase(error, index)),
+                            os_errno: Some(errno).filter(|errno| *errno != 0),
+                            started: duration(started).unwrap_or_default(),
+                            duration: duration(took).unwrap_or_default(),
+                        }
                     })
                     .collect()
             }
@@ -354,53 +361,20 @@ impl From<Error> for io::Error {
 
 /// One attempt that an [`Error`] lists.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Attempt {
-    target: String,
-    status: sys::conpool_status,
-    phase: Phase,
-    os_errno: i32,
-    started: i64,
-    duration: i64,
-}
-
-impl Attempt {
     /// What was tried: `tcp:127.0.0.1:8088`, `AAAA localhost @192.0.2.53:53`.
-    pub fn target(&self) -> &str {
-        &self.target
-    }
-
-    /// Whether it succeeded.
-    pub fn is_ok(&self) -> bool {
-        self.status == 0
-    }
-
+    pub target: String,
     /// Its status code; 0 for success.
-    pub fn code(&self) -> i32 {
-        self.status
-    }
-
+    pub code: i32,
     /// The name of its code.
-    pub fn name(&self) -> String {
-        name_of(self.status)
-    }
-
+    pub name: String,
     /// Where it ended.
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-
+    pub phase: Phase,
     /// Its operating system's error number.
-    pub fn os_errno(&self) -> Option<i32> {
-        Some(self.os_errno).filter(|errno| *errno != 0)
-    }
-
+    pub os_errno: Option<i32>,
     /// The time from the dial's start to its start.
-    pub fn started(&self) -> Duration {
-        duration(self.started).unwrap_or_default()
-    }
-
+    pub started: Duration,
     /// The time from its start to its end.
-    pub fn duration(&self) -> Duration {
-        duration(self.duration).unwrap_or_default()
-    }
+    pub duration: Duration,
 }

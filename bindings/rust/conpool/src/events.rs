@@ -5,7 +5,6 @@ use crate::error::Error;
 use crate::facts::Facts;
 use crate::raw::{c_text, text_of};
 use crate::sys;
-use std::fmt;
 
 /// How urgent an event is: the choices of the option `events.level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,11 +115,7 @@ impl Follower {
     }
 }
 
-impl fmt::Debug for Follower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Follower({})", self.next)
-    }
-}
+named_only!(Follower);
 
 /// One recorded event.
 #[derive(Clone, Debug)]

@@ -70,10 +70,7 @@ impl AsyncExchange {
 
     /// Takes one event in.
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let event = match self.op.poll_event(context) {
-            Poll::Ready(event) => event,
-            Poll::Pending => return Poll::Pending,
-        };
+        let event = ready!(self.op.poll_event(context));
         let taken = event.and_then(|event| {
             self.ended |= event.is_final();
             self.accept(event.ok()?)
@@ -115,10 +112,7 @@ impl AsyncExchange {
             if self.ended {
                 return Poll::Ready(Err(Error::of_status(sys::CONPOOL_E_STALE)));
             }
-            match self.poll_step(context)? {
-                Poll::Ready(()) => {}
-                Poll::Pending => return Poll::Pending,
-            }
+            ready!(self.poll_step(context))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -136,10 +130,7 @@ impl AsyncExchange {
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
-            match self.poll_step(context)? {
-                Poll::Ready(()) => {}
-                Poll::Pending => return Poll::Pending,
-            }
+            ready!(self.poll_step(context))?;
         }
     }
 
@@ -234,13 +225,9 @@ impl Exchange {
             return Ok(Some(rest));
         }
         let inner = &mut self.inner;
-        match self.engine.run(|context| inner.poll_chunk(context)) {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                self.inner.ended = true;
-                Err(error)
-            }
-        }
+        let chunk = self.engine.run(|context| inner.poll_chunk(context)).and_then(|chunk| chunk);
+        self.inner.ended |= chunk.is_err();
+        chunk
     }
 
     /// The chunks of the body that are still to come.

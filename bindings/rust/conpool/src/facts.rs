@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// `Display` gives the JSON text for a parser of the program's own; the other methods read single
 /// members of the outermost object, which is enough for most.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts(String);
 
 impl Facts {
@@ -63,41 +63,22 @@ impl fmt::Display for Facts {
     }
 }
 
-impl fmt::Debug for Facts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Where the value that begins at `start` ends.
 fn value_end(text: &str, start: usize) -> Option<usize> {
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     for (index, byte) in text.bytes().enumerate().skip(start) {
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => {
-                    quoted = false;
-                    if depth == 0 {
-                        return Some(index + 1);
-                    }
-                }
-                _ => {}
-            }
-            continue;
-        }
         match byte {
-            b'"' => quoted = true,
-            b'{' | b'[' => depth += 1,
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
             b',' | b'}' | b']' if depth == 0 => return Some(index),
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(index + 1);
-                }
-            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
             _ => {}
+        }
+        if matches!(byte, b'"' | b'}' | b']') && depth == 0 && !quoted {
+            return Some(index + 1);
         }
     }
     None
@@ -116,8 +97,6 @@ fn unquoted(json: &str) -> Option<String> {
             'n' => text.push('\n'),
             'r' => text.push('\r'),
             't' => text.push('\t'),
-            'b' => text.push('\u{8}'),
-            'f' => text.push('\u{c}'),
             'u' => {
                 let digits: String = characters.by_ref().take(4).collect();
                 let code = u32::from_str_radix(&digits, 16).ok()?;

@@ -1,10 +1,10 @@
 //! Leases: connections for every protocol that the program speaks itself.
 
-use crate::client::{status, Client};
+use crate::client::{status, wait_for, Client, Start};
 use crate::engine::{block_on, lock, Call, Op};
 use crate::error::Error;
 use crate::facts::Facts;
-use crate::raw::{borrowed, text_of, wait, Event, Handle};
+use crate::raw::{borrowed, text_of, Event, Handle};
 use crate::response::Chunk;
 use crate::sys;
 use std::fmt;
@@ -12,7 +12,6 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::os::unix::io::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
-use std::ptr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -103,12 +102,7 @@ impl Connection {
             return Poll::Ready(Ok(None));
         }
         if input.op.is_none() {
-            let connection = self.handle.get();
-            // SAFETY: connection and queue live.
-            let op = self.client.begin(None, |queue, token, op| unsafe {
-                sys::conpool_connection_read(connection, 0, queue, token, op)
-            })?;
-            input.op = Some(op);
+            input.op = Some(self.client.begin(None, self.reading(0))?);
         }
         let event = match input.op.as_mut().map(|op| op.poll_end(context)) {
             Some(Poll::Ready(event)) => event,
@@ -152,13 +146,9 @@ impl Connection {
     /// Dropping the future breaks the connection when part of it was written.
     pub fn write_async(&self, data: impl AsRef<[u8]> + Send + Sync + 'static) -> Call<usize> {
         let data = Arc::new(data);
-        let bytes = (*data).as_ref();
-        let (start, size) = (bytes.as_ptr().cast(), bytes.len());
-        let connection = self.handle.get();
-        // SAFETY: connection and queue live; the op's slot keeps the bytes.
-        let op = self.client.begin(Some(Box::new(data)), |queue, token, op| unsafe {
-            sys::conpool_connection_write(connection, start, size, queue, token, op)
-        });
+        // SAFETY: the op's slot keeps the bytes, whose place does not move, until its last event.
+        let start = unsafe { self.writing((*data).as_ref()) };
+        let op = self.client.begin(Some(Box::new(data)), start);
         Call::new(op, |event| Ok(event?.value(0) as usize))
     }
 
@@ -168,22 +158,39 @@ impl Connection {
     ///
     /// What the connection failed with.
     pub fn shutdown_write(&self) -> Result<(), Error> {
-        self.run(|op| {
-            let none = ptr::null_mut();
-            // SAFETY: the connection lives.
-            unsafe { sys::conpool_connection_shutdown_write(self.handle.get(), none, 0, op) }
-        })
-        .map(drop)
+        self.run(self.ending()).map(drop)
     }
 
     /// Ends our direction, as a future.
     pub fn shutdown_write_async(&self) -> Call<()> {
-        let connection = self.handle.get();
-        // SAFETY: connection and queue live.
-        let op = self.client.begin(None, |queue, token, op| unsafe {
-            sys::conpool_connection_shutdown_write(connection, queue, token, op)
-        });
-        Call::new(op, |event| event.map(drop))
+        Call::new(self.client.begin(None, self.ending()), |event| event.map(drop))
+    }
+
+    fn ending(&self) -> impl Start {
+        let lease = self.handle.get();
+        // SAFETY: the connection lives, and so does the queue.
+        move |queue, token, op| unsafe {
+            sys::conpool_connection_shutdown_write(lease, queue, token, op)
+        }
+    }
+
+    fn reading(&self, size: usize) -> impl Start {
+        let lease = self.handle.get();
+        // SAFETY: as above.
+        move |queue, token, op| unsafe {
+            sys::conpool_connection_read(lease, size, queue, token, op)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The bytes outlive the op.
+    unsafe fn writing(&self, bytes: &[u8]) -> impl Start {
+        let (lease, start, size) = (self.handle.get(), bytes.as_ptr().cast(), bytes.len());
+        // SAFETY: as above; of the bytes it is the caller's promise.
+        move |queue, token, op| unsafe {
+            sys::conpool_connection_write(lease, start, size, queue, token, op)
+        }
     }
 
     /// Gives the connection back to the pool.
@@ -210,7 +217,7 @@ impl Connection {
     /// While a read or write runs, and for TLS connections.
     pub fn lend(self, blocking: bool) -> Result<Lent, Error> {
         self.client.pool.check()?;
-        let (mut fd, mut read) = (-1, ptr::null_mut());
+        let (mut fd, mut read) = (-1, std::ptr::null_mut());
         // SAFETY: the connection lives; a descriptor and a chunk come out.
         status(unsafe {
             let connection = self.handle.get();
@@ -227,11 +234,9 @@ impl Connection {
     }
 
     /// Starts an op without a queue and waits for it, as long as the limit allows.
-    fn run(&self, start: impl FnOnce(*mut u64) -> i32) -> Result<Event, Error> {
+    fn run(&self, start: impl Start) -> Result<Event, Error> {
         self.client.pool.check()?;
-        let mut op = 0;
-        status(start(&mut op))?;
-        wait(op, self.limit())
+        wait_for(start, self.limit())
     }
 
     fn read_some(&self, buffer: &mut [u8]) -> Result<usize, Error> {
@@ -248,11 +253,7 @@ impl Connection {
             return Ok(0);
         }
         if input.rest.is_none() {
-            let event = self.run(|op| {
-                let (connection, none) = (self.handle.get(), ptr::null_mut());
-                // SAFETY: the connection lives.
-                unsafe { sys::conpool_connection_read(connection, buffer.len(), none, 0, op) }
-            })?;
+            let event = self.run(self.reading(buffer.len()))?;
             input.rest = chunk_of(event);
             input.ended = input.rest.is_none();
         }
@@ -291,12 +292,8 @@ impl Write for &Connection {
         if data.is_empty() {
             return Ok(0);
         }
-        let event = self.run(|op| {
-            let (start, size, none) = (data.as_ptr().cast(), data.len(), ptr::null_mut());
-            // SAFETY: the connection lives; the bytes outlive the op, which has ended when `run`
-            // returns.
-            unsafe { sys::conpool_connection_write(self.handle.get(), start, size, none, 0, op) }
-        })?;
+        // SAFETY: the op has ended when `run` returns, and the bytes are borrowed until then.
+        let event = self.run(unsafe { self.writing(data) })?;
         Ok(event.value(0) as usize)
     }
 
@@ -364,8 +361,4 @@ impl AsRawFd for Lent {
     }
 }
 
-impl fmt::Debug for Lent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lent({}, {:?})", self.as_raw_fd(), self.connection)
-    }
-}
+named_only!(Lent);

@@ -48,6 +48,16 @@ macro_rules! named_only {
     )*};
 }
 
+/// The value of a poll that is ready. (`std::task::ready` came after the oldest Rust supported.)
+macro_rules! ready {
+    ($poll:expr) => {
+        match $poll {
+            std::task::Poll::Ready(value) => value,
+            std::task::Poll::Pending => return std::task::Poll::Pending,
+        }
+    };
+}
+
 mod body;
 mod client;
 mod engine;

@@ -1,11 +1,10 @@
 //! Queues for programs that have a loop or reactor of their own.
 
 use crate::client::Client;
-use crate::engine::{lock, Engine};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::raw::nanoseconds;
 use crate::sys;
-use std::fmt;
 use std::future::Future;
 use std::os::unix::io::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
@@ -106,15 +105,4 @@ impl Drop for Queue {
     }
 }
 
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Queue({})", self.fd)
-    }
-}
-
-impl Client {
-    /// Keeps an engine that must be closed before the pool is freed.
-    pub(crate) fn close_with_pool(&self, engine: &Arc<Engine>) {
-        lock(&self.pool.closing).push(Arc::clone(engine));
-    }
-}
+named_only!(Queue);

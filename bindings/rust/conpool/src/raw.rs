@@ -1,5 +1,6 @@
 //! What the C library gives: owned handles, texts and events, each freed once.
 
+use crate::engine::MOMENT;
 use crate::error::Error;
 use crate::sys::{self, c_char, c_void};
 use std::ffi::{CStr, CString};
@@ -245,6 +246,12 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
+        // SAFETY: a CONNECTION event that did not fail carries a conpool_connection.
+        if let Some(lease) = unsafe { self.object(sys::CONPOOL_EVENT_CONNECTION) } {
+            let lease: Handle<sys::conpool_connection> = lease;
+            // SAFETY: the handle is given up. Nobody has used it: it is as good as it was.
+            unsafe { sys::conpool_connection_release(lease.into_raw(), sys::CONPOOL_REUSABLE) }
+        }
         // SAFETY: it is the library's own event; "harmless twice".
         unsafe { sys::conpool_event_dispose(&mut self.0) }
     }
@@ -276,7 +283,7 @@ pub(crate) fn wait(op: sys::conpool_op, limit: Option<Duration>) -> Result<Event
                 timeout = sys::CONPOOL_FOREVER;
             }
             // With loop.drive = caller another thread runs the loop now, and with it this op.
-            sys::CONPOOL_E_BUSY => std::thread::sleep(Duration::from_millis(1)),
+            sys::CONPOOL_E_BUSY => std::thread::sleep(MOMENT),
             status => return Err(Error::of_status(status)),
         }
     }

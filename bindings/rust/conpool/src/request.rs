@@ -253,15 +253,23 @@ impl Request {
         }
     }
 
-    /// Starts it. The op keeps the bytes of the body until its last event.
-    fn start(&self, engine: &Arc<Engine>, how: i32) -> Result<Op, Error> {
+    /// Starts it for a client's thread or queue. The op keeps what it borrows until its last event.
+    fn start(&self, client: &Client, how: i32, upload: &Upload) -> Result<Op, Error> {
+        if how == sys::CONPOOL_WHOLE {
+            self.check_whole()?;
+        }
+        let engine = client.awaited()?;
+        let reader = self.reader()?;
         let keep: Keep = match &self.0.body {
             Source::Memory(shared) => Some(Box::new(Arc::clone(shared))),
             _ => None,
         };
-        engine.start(&self.0.client.pool, keep, |queue, token, op| {
-            self.start_on(how, queue, token, op)
-        })
+        let op = engine
+            .start(&client.pool, keep, |queue, token, op| self.start_on(how, queue, token, op))?;
+        if let Some(reader) = reader {
+            upload.feed_on_thread(op.id(), reader)?;
+        }
+        Ok(op)
     }
 
     fn start_on(
@@ -283,31 +291,25 @@ impl Request {
 
     /// The reader of the body, once.
     fn reader(&self) -> Result<Option<Box<dyn Read + Send>>, Error> {
+        let words = "the body's reader was read before; build the request again";
         match &self.0.body {
             Source::Reader(reader) => match lock(reader).take() {
-                Some(reader) => Ok(Some(reader)),
-                None => Err(Error::worded(
-                    sys::CONPOOL_E_WRONG_STATE,
-                    "the body's reader was read before; build the request again".to_owned(),
-                )),
+                None => Err(Error::worded(sys::CONPOOL_E_WRONG_STATE, words)),
+                reader => Ok(reader),
             },
-            Source::Pieces(_) => Ok(None),
-            Source::Nothing | Source::Memory(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 
     /// Refuses a body in pieces where nobody could write them.
     fn check_whole(&self) -> Result<(), Error> {
         self.0.client.pool.check()?;
-        match &self.0.body {
-            Source::Pieces(_) => Err(Error::worded(
-                sys::CONPOOL_E_WRONG_STATE,
-                "a body in pieces is written while the response is taken in parts: use stream() \
-                 or stream_async()"
-                    .to_owned(),
-            )),
-            _ => Ok(()),
+        if self.pieces().is_some() {
+            let words = "a body in pieces is written while the response is taken in parts: use \
+                         stream() or stream_async()";
+            return Err(Error::worded(sys::CONPOOL_E_WRONG_STATE, words));
         }
+        Ok(())
     }
 
     /// Sends the request and waits for its whole response.
@@ -343,21 +345,8 @@ impl Request {
     /// Dropping the future cancels the request.
     pub fn send_async(&self) -> Call<Response> {
         let upload = Upload::default();
-        let op = self.started(sys::CONPOOL_WHOLE, &upload);
+        let op = self.start(&self.0.client, sys::CONPOOL_WHOLE, &upload);
         Call::new(op, move |event| response(event).map_err(|error| upload.explain(error)))
-    }
-
-    fn started(&self, how: i32, upload: &Upload) -> Result<Op, Error> {
-        if how == sys::CONPOOL_WHOLE {
-            self.check_whole()?;
-        }
-        let engine = self.0.client.awaited()?;
-        let reader = self.reader()?;
-        let op = self.start(engine, how)?;
-        if let Some(reader) = reader {
-            upload.feed_on_thread(op.id(), reader)?;
-        }
-        Ok(op)
     }
 
     fn pieces(&self) -> Option<Option<u64>> {
@@ -378,11 +367,7 @@ impl Request {
         let engine = Engine::new(&self.0.client.pool)?;
         let client = Client { engine, pumped: false, ..self.0.client.clone() };
         let upload = Upload::default();
-        let reader = self.reader()?;
-        let op = self.start(&client.engine, sys::CONPOOL_STREAM)?;
-        if let Some(reader) = reader {
-            upload.feed_on_thread(op.id(), reader)?;
-        }
+        let op = self.start(&client, sys::CONPOOL_STREAM, &upload)?;
         let inner = AsyncExchange::new(&client, op, upload, self.pieces());
         Ok(Exchange::new(inner, client.engine))
     }
@@ -398,7 +383,7 @@ impl Request {
     /// Dropping the exchange cancels the request.
     pub fn stream_async(&self) -> Result<AsyncExchange, Error> {
         let upload = Upload::default();
-        let op = self.started(sys::CONPOOL_STREAM, &upload)?;
+        let op = self.start(&self.0.client, sys::CONPOOL_STREAM, &upload)?;
         Ok(AsyncExchange::new(&self.0.client, op, upload, self.pieces()))
     }
 }

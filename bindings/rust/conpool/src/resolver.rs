@@ -1,13 +1,13 @@
 //! The program as resolver of names.
 
 use crate::client::{status, Client};
-use crate::engine::Engine;
+use crate::engine::{lock, start_thread, Engine};
 use crate::error::Error;
 use crate::raw::{borrowed, Event, Handle, NO_EVENT};
 use crate::sys;
 use std::net::IpAddr;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
-use std::thread;
 
 /// A name to resolve, and the family of addresses that is asked for.
 #[derive(Clone, Debug)]
@@ -40,26 +40,18 @@ impl Client {
         status(unsafe {
             sys::conpool_pool_set_resolver(self.pool.handle.get(), engine.queue(), 0)
         })?;
-        self.close_with_pool(&engine);
+        lock(&self.pool.closing).push(Arc::clone(&engine));
         let serve = move || {
-            while let Ok(lookup) = next(&engine) {
-                answer(lookup, &mut resolve);
+            while let Ok(asked) = next(&engine) {
+                asked.into_iter().for_each(|asked| answer(asked, &mut resolve));
             }
         };
-        thread::Builder::new().name("conpool-resolver".to_owned()).spawn(serve).map_err(
-            |error| {
-                let words = format!("the resolver's thread does not start: {error}");
-                Error::worded(sys::CONPOOL_E_SYSTEM, words).with_source(error)
-            },
-        )?;
-        Ok(())
+        start_thread("conpool-resolver", serve)
     }
 }
 
-type Asked = Option<Handle<sys::conpool_lookup>>;
-
 /// The next lookup; an error once the queue is closed.
-fn next(engine: &Arc<Engine>) -> Result<Asked, Error> {
+fn next(engine: &Arc<Engine>) -> Result<Option<Handle<sys::conpool_lookup>>, Error> {
     let mut raw = NO_EVENT;
     // SAFETY: there is room for one event, and the queue lives.
     let count =
@@ -72,13 +64,9 @@ fn next(engine: &Arc<Engine>) -> Result<Asked, Error> {
 }
 
 fn answer<E: std::fmt::Display>(
-    asked: Asked,
+    asked: Handle<sys::conpool_lookup>,
     resolve: &mut impl FnMut(&Lookup) -> Result<Vec<IpAddr>, E>,
 ) {
-    let asked = match asked {
-        Some(asked) => asked,
-        None => return,
-    };
     // SAFETY: the lookup lives; its name is copied.
     let lookup = unsafe {
         Lookup {
@@ -86,7 +74,11 @@ fn answer<E: std::fmt::Display>(
             ipv6: sys::conpool_lookup_family(asked.get()) == 6,
         }
     };
-    let answer = resolve(&lookup).map(|addresses| {
+    let resolved = catch_unwind(AssertUnwindSafe(|| resolve(&lookup)));
+    let resolved = resolved.map_or(Err("the resolver panicked".to_owned()), |answer| {
+        answer.map_err(|error| error.to_string())
+    });
+    let answer = resolved.map(|addresses| {
         let wanted = addresses.iter().filter(|address| address.is_ipv6() == lookup.ipv6);
         wanted.map(ToString::to_string).collect::<Vec<_>>().join(",")
     });
@@ -96,10 +88,7 @@ fn answer<E: std::fmt::Display>(
     unsafe {
         let status = match answer {
             Ok(list) => sys::conpool_lookup_answer(asked, list.as_ptr().cast(), list.len()),
-            Err(error) => {
-                let words = error.to_string();
-                sys::conpool_lookup_fail(asked, words.as_ptr().cast(), words.len())
-            }
+            Err(words) => sys::conpool_lookup_fail(asked, words.as_ptr().cast(), words.len()),
         };
         if status != 0 {
             sys::conpool_lookup_free(asked);

@@ -5,12 +5,13 @@ use crate::facts::Facts;
 use crate::raw::{bytes, text_of, Handle};
 use crate::sys::{self, c_char};
 use std::borrow::Cow;
+use std::ffi::CString;
 use std::fmt;
 use std::ops::Deref;
 use std::ptr;
 
 /// An HTTP version.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(i32);
 
 impl Version {
@@ -28,12 +29,6 @@ impl fmt::Display for Version {
             (major, 0) if major >= 2 => write!(f, "HTTP/{major}"),
             (major, minor) => write!(f, "HTTP/{major}.{minor}"),
         }
-    }
-}
-
-impl fmt::Debug for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -67,7 +62,17 @@ impl Response {
 
     /// The first header of this name, upper and lower case alike, where it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().get(name).and_then(|value| std::str::from_utf8(value).ok())
+        let (name, mut size) = (CString::new(name).ok()?, 0);
+        // SAFETY: the bytes are borrowed until the response is freed, and it outlives the result.
+        let value = unsafe {
+            let (response, name) = (self.0.get(), name.as_ptr().cast());
+            let data = sys::conpool_response_header(response, name, 0, &mut size);
+            if data.is_null() {
+                return None;
+            }
+            bytes(data.cast(), size)
+        };
+        std::str::from_utf8(value).ok()
     }
 
     /// The header lines.
@@ -175,30 +180,9 @@ impl<'a> Headers<'a> {
 
     /// The values of all lines with this name, upper and lower case alike.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> + 'a {
-        let lines = *self;
         let wanted = name.to_owned();
-        let c_name = std::ffi::CString::new(name).ok();
-        let mut nth = 0;
-        let mut trailers = lines.iter();
-        std::iter::from_fn(move || {
-            if lines.trailers {
-                return trailers
-                    .find(|(name, _)| name.eq_ignore_ascii_case(&wanted))
-                    .map(|(_, value)| value);
-            }
-            let (mut size, name) = (0, c_name.as_ref()?.as_ptr().cast());
-            // SAFETY: the bytes are borrowed until the response is freed, which `'a` comes before.
-            let value = unsafe {
-                let data =
-                    sys::conpool_response_header(lines.response.0.get(), name, nth, &mut size);
-                if data.is_null() {
-                    return None;
-                }
-                bytes(data.cast(), size)
-            };
-            nth += 1;
-            Some(value)
-        })
+        let lines = self.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(&wanted));
+        lines.map(|(_, value)| value)
     }
 }
 
@@ -259,11 +243,7 @@ impl AsRef<[u8]> for Chunk {
     }
 }
 
-impl fmt::Debug for Chunk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chunk({} bytes)", self.len())
-    }
-}
+named_only!(Chunk);
 
 /// A NULL config, for calls that set no options of their own.
 pub(crate) const NO_CONFIG: *const sys::conpool_config = ptr::null();

@@ -173,14 +173,11 @@ fn an_error_tells_all() {
     assert!(format!("{error:?}").contains("Connect E_CONNECT_REFUSED (-400): connection refused"));
     let attempts = error.attempts();
     assert_eq!(attempts.len(), 1, "{attempts:?}");
-    assert_eq!(attempts[0].target(), format!("tcp:{address}"));
-    assert_eq!((attempts[0].is_ok(), attempts[0].code()), (false, -400));
-    assert_eq!(
-        (attempts[0].name().as_str(), attempts[0].phase()),
-        ("E_CONNECT_REFUSED", Phase::Connect)
-    );
-    assert_eq!(attempts[0].os_errno(), Some(111));
-    assert!(attempts[0].started() < LONG && attempts[0].duration() < LONG);
+    let attempt = &attempts[0];
+    assert_eq!(attempt.target, format!("tcp:{address}"));
+    assert_eq!((attempt.code, attempt.name.as_str()), (-400, "E_CONNECT_REFUSED"));
+    assert_eq!((attempt.phase, attempt.os_errno), (Phase::Connect, Some(111)));
+    assert!(attempt.started < LONG && attempt.duration < LONG);
     let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(source.raw_os_error(), Some(111));
     let io = io::Error::from(error);
@@ -326,6 +323,7 @@ fn the_program_resolves_names() {
     client
         .resolve_with(|lookup| match lookup.name.as_str() {
             "shop.example.net" => Ok(vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]),
+            "crash.example.net" => panic!("the book is torn"),
             name => Err(format!("{name} is not in the book")),
         })
         .unwrap();
@@ -335,6 +333,9 @@ fn the_program_resolves_names() {
     let error = client.get("http://other.example.net/").send().unwrap_err();
     assert_eq!((error.name().as_str(), error.phase()), ("E_DNS_APPLICATION", Phase::Dns));
     assert!(error.report().contains("other.example.net is not in the book"), "{}", error.report());
+    let error = client.get("http://crash.example.net/").send().unwrap_err();
+    assert!(error.report().contains("the resolver panicked"), "{}", error.report());
+    assert_eq!(client.get(&url).send().unwrap().text(), "hello");
     let error = support::client().resolve_with(|_| Ok::<_, String>(vec![])).unwrap_err();
     assert_eq!(error.name(), "E_WRONG_STATE");
 }

@@ -45,9 +45,7 @@ fn a_reactor_of_the_programs_own() {
     let server = Server::hello();
     let client = client();
     let queue = client.queue().unwrap();
-    assert!(
-        queue.as_fd().as_raw_fd() == queue.as_raw_fd() && format!("{queue:?}").contains("Queue(")
-    );
+    assert_eq!(queue.as_fd().as_raw_fd(), queue.as_raw_fd());
     assert!(!readable(queue.as_raw_fd(), 0));
     let (tell, told) = mpsc::channel();
     let mut calls = HashMap::new();
@@ -91,6 +89,24 @@ fn one_thread_drives_everything() {
     let chunks: Vec<_> =
         client.get(&url).stream().unwrap().chunks().map(|chunk| chunk.unwrap().len()).collect();
     assert_eq!(chunks.iter().sum::<usize>(), 5);
+}
+
+#[test]
+fn two_threads_that_both_need_the_callers_loop() {
+    let server = Server::hello();
+    let client = builder().option("loop.drive", "caller").build().unwrap();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let call = client.get(server.url("/")).send_async();
+                    assert_eq!(block_on(call).unwrap().text(), "hello");
+                    let mut exchange = client.get(server.url("/")).stream().unwrap();
+                    assert_eq!(exchange.head().unwrap().status(), 200);
+                }
+            });
+        }
+    });
 }
 
 #[test]
