@@ -287,9 +287,14 @@ class AsyncExchange:
             self._sender.cancel()
 
 
+def take(event: _ffi.Event, owner: Any) -> Any:
+    """Moves an event's object to an owner."""
+    pointer, event.object = event.object, None
+    owner.value = pointer  # an interrupt before this may leak it, but never frees it twice
+    return owner
+
+
 def take_lease(event: _ffi.Event) -> _ffi.Lease:
     """The connection of an event, which it then has no more."""
-    lease, pointer = _ffi.Lease(), event.object
-    event.object = None  # first: an interrupt in between may leak it, but never free it twice
-    lease.value = pointer
+    lease: _ffi.Lease = take(event, _ffi.Lease())
     return lease

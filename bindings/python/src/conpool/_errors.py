@@ -175,23 +175,17 @@ class RemoteProtocolError(ProtocolError):
 
 # Codes are judged by their class, so that those of newer libraries find their place, too. Some
 # are told apart inside it.
-BY_NAME = {
-    "E_BAD_URL": InvalidURL,
-    "E_BAD_NAME": InvalidURL,
-    "E_BAD_PORT": InvalidURL,
-    "E_BAD_ADDRESS": InvalidURL,
+BY_NAME: dict[str, type[HTTPError]] = {
+    **dict.fromkeys(("E_BAD_URL", "E_BAD_NAME", "E_BAD_PORT", "E_BAD_ADDRESS"), InvalidURL),
+    **dict.fromkeys(("E_CONNECT_TIMEOUT", "E_DIAL_TIMEOUT"), ConnectTimeout),
+    **dict.fromkeys(("E_HTTP_FIRST_BYTE_TIMEOUT", "E_H2_PING_TIMEOUT"), ReadTimeout),
+    **dict.fromkeys(("E_HTTP_BODY_SOURCE", "E_HTTP_BODY_LENGTH"), LocalProtocolError),
     "E_DNS_TIMEOUT": DNSTimeout,
     "E_TLS_TIMEOUT": TLSTimeout,
     "E_QUEUE_TIMEOUT": PoolTimeout,
-    "E_CONNECT_TIMEOUT": ConnectTimeout,
-    "E_DIAL_TIMEOUT": ConnectTimeout,
-    "E_HTTP_FIRST_BYTE_TIMEOUT": ReadTimeout,
-    "E_H2_PING_TIMEOUT": ReadTimeout,
-    "E_HTTP_BODY_SOURCE": LocalProtocolError,
-    "E_HTTP_BODY_LENGTH": LocalProtocolError,
-    "E_BREAKER_OPEN": CircuitOpenError,
     "E_CLOSED": ClosedError,
     "E_CANCELLED": CancelledError,
+    "E_BREAKER_OPEN": CircuitOpenError,
 }
 BY_CLASS = {
     _ffi.CLASS_USAGE: UsageError,

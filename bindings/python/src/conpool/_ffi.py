@@ -182,7 +182,17 @@ class Owned(c_void_p):
 
 _KINDS = {
     kind: type(kind, (Owned,), {"__del__": _destructor(getattr(lib, kind + "_free"))})
-    for kind in ("pool", "queue", "config", "endpoint", "request", "error", "chunk", "text")
+    for kind in (
+        "pool",
+        "queue",
+        "config",
+        "endpoint",
+        "request",
+        "error",
+        "chunk",
+        "text",
+        "lookup",
+    )
 }
 
 

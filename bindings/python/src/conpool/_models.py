@@ -12,6 +12,12 @@ from . import _ffi
 from ._errors import HTTPStatusError, StreamError, read_text
 from ._ffi import lib
 
+# fmt: off
+__all__ = [
+    "AsyncStreamedResponse", "ConnectionInfo", "Headers", "Request", "Response", "StreamedResponse",
+]
+# fmt: on
+
 HeaderText = Union[str, bytes]
 HeaderTypes = Union[Mapping[Any, HeaderText], Iterable[tuple[HeaderText, HeaderText]]]
 
