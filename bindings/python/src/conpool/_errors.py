@@ -208,8 +208,7 @@ _DIAL = range(_ffi.PHASE_QUEUE, _ffi.PHASE_TLS + 1)
 
 def status_name(status: int) -> str:
     """The name of a status code; "UNKNOWN" for one that the library does not know."""
-    text: bytes = lib.status_name(status)
-    return text.decode()
+    return lib.status_name(status).decode()  # type: ignore[no-any-return]
 
 
 def class_of(status: int, phase: int) -> type[HTTPError]:

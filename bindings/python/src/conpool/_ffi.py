@@ -25,7 +25,6 @@ SONAME = "libconpool.so.0"
 NEEDED = (0, 1, 0)  # the oldest library that has all that this package calls
 
 FOREVER = -1
-NUL_TERMINATED = c_size_t(-1).value
 
 CLASS_NONE, CLASS_USAGE, CLASS_SYSTEM, CLASS_DNS, CLASS_CONNECT, CLASS_TLS = range(6)
 CLASS_HTTP, CLASS_LIMIT, CLASS_BREAKER, CLASS_ENDED, CLASS_UNKNOWN = range(6, 11)

@@ -263,8 +263,7 @@ class Lines:
 
     def rest(self) -> list[str]:
         """What is left."""
-        last = "".join(self._open)
-        return [last] if last else []
+        return [text] if (text := "".join(self._open)) else []
 
 
 def through(pieces: Iterable[Any], stage: Any) -> Iterator[Any]:
