@@ -464,6 +464,30 @@ TEST(Pools, MayBeDrivenByTheirCaller) {
   EXPECT_EQ(parts.body, "/b");
 }
 
+TEST(Pools, OpsMayGoWhileAnotherThreadDrives) {
+  Server server(Server::silent);
+  const Pool pool = make_pool({{"loop.drive", "caller"}});
+  const Endpoint endpoint = pool.endpoint(server.url()).value();
+  const Connection connection = endpoint.acquire().value();
+  const Queue queue = pool.queue().value();
+  std::atomic<bool> driving{false};
+  std::thread driver([&] {
+    driving = true;
+    while (queue.next().status() != CONPOOL_E_CLOSED) {
+    }
+  });
+  EXPECT_TRUE(eventually([&] {
+    Op<Chunk> read = connection.start_read().value();
+    return driving && read.wait_for(Nanos(0)).status() == CONPOOL_E_BUSY;
+  }));
+  {
+    const std::string much(64 << 20, 'x');
+    const Op<std::uint64_t> write = connection.start_write(much).value();
+  }
+  queue.close();
+  driver.join();
+}
+
 TEST(Pools, EndBeforeTheirOps) {
   Server server(Server::silent);
   std::optional<Pool> pool = make_pool();

@@ -81,6 +81,26 @@ TEST(Coroutines, AwaitInAnyOrder) {
   EXPECT_EQ(io.run(pending_at_once(io, pool, server)).value(), 50);
 }
 
+// In the simulated network every name is a healthy server; this one thread drives it, in virtual
+// time, and HTTPS is HTTP/2.
+Task<int> versions(Dispatcher& io, const Pool& pool, int count) {
+  std::vector<Pending<Response>> all;
+  for (int i = 0; i < count; ++i)
+    all.push_back(io.get(pool, "https://host" + std::to_string(i % 5) + ".example/"));
+  int right = 0;
+  for (Pending<Response>& pending : all) {
+    Result<Response> got = co_await pending;
+    right += got && got->status() == 200 && got->http_version() == 20;
+  }
+  co_return right;
+}
+
+TEST(Coroutines, DriveThePoolThemselves) {
+  const Pool pool = make_pool({{"loop.world", "simulated"}});
+  Dispatcher io = make_dispatcher(pool);
+  EXPECT_EQ(io.run(versions(io, pool, 300)).value(), 300);
+}
+
 // --- leases --------------------------------------------------------------------------------------
 
 Task<Result<std::string>> converse(Dispatcher& io, const Endpoint& endpoint, std::string line) {

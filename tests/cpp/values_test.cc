@@ -1,4 +1,5 @@
 // Results, errors, options and handles: what they answer, and what an empty one does.
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -219,6 +220,29 @@ TEST(Handles, AreFreedInAnyOrder) {
   EXPECT_EQ(response.body(), "/x");
   EXPECT_EQ(request.perform().status(), CONPOOL_E_CLOSED);
   EXPECT_EQ(queue.next(Nanos(0)).status(), CONPOOL_OK);
+}
+
+TEST(Handles, InAChildProcessAnswer) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  const Endpoint endpoint = pool.endpoint(server.url()).value();
+  const Response response = endpoint.request("GET", "/x").value().perform().value();
+  Dispatcher io = make_dispatcher(pool);
+  Pending<Response> pending = io.get(pool, server.url("/y"));
+  const pid_t child = fork();
+  if (child == 0) {
+    int wrong = pool.get(server.url()).status() != CONPOOL_E_FORKED;
+    wrong += endpoint.request("GET", "/").status() != CONPOOL_E_FORKED;
+    wrong += io.run_once(Nanos(0)).status() != CONPOOL_E_FORKED;
+    std::move(pending).then([](Result<Response>) {});
+    { Dispatcher gone = std::move(io); }
+    _exit(wrong);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  ASSERT_TRUE(io.run());
+  EXPECT_EQ(pending.result().value().body(), "/y");
 }
 
 TEST(Events, ForeignKindsAreDisposedOf) {
