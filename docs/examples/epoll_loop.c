@@ -58,8 +58,12 @@ int main(int argc, char** argv) {
   conpool_error* error = NULL;
   if (count < 1) return puts("usage: epoll_loop URL..."), 2;
   const int interrupt = watch_for_interrupt();
-  if (conpool_pool_new(NULL, &pool, &error)) return puts(conpool_error_report(error)), 1;
-  if (conpool_queue_new(pool, &queue)) return puts("no queue"), 1;
+  if (conpool_pool_new(NULL, &pool, &error) || conpool_queue_new(pool, &queue)) {
+    puts(error ? conpool_error_report(error) : "no queue");
+    conpool_error_free(error);
+    conpool_pool_free(pool);
+    return 1;
+  }
   const int events_fd = conpool_queue_fd(queue);
   const int loop = epoll_create1(EPOLL_CLOEXEC);
   watch(loop, events_fd);

@@ -76,7 +76,12 @@ int main(int argc, char** argv) {
   if (conpool_pool_new(NULL, &pool, NULL)) return fputs("no pool\n", stderr), 1;
   conpool_endpoint* redis = two_connections(pool, argv[1]);
   worker* workers = calloc((size_t)threads, sizeof *workers);
-  if (redis == NULL || workers == NULL) return 2;
+  if (redis == NULL || workers == NULL) {
+    free(workers);
+    conpool_endpoint_free(redis);
+    conpool_pool_free(pool);
+    return 2;
+  }
   int done = 0, connections = 0;
   for (int i = 0; i < threads; i++) {
     workers[i].redis = redis;

@@ -70,10 +70,14 @@ int main(int argc, char** argv) {
   if (self.to_start < 1) return puts("usage: uv_loop URL INTERVAL_MS TIMES"), 2;
   if (conpool_pool_new(NULL, &pool, &error) ||
       conpool_request_new(pool, "GET", argv[1], CONPOOL_NUL_TERMINATED, NULL, &self.request,
-                          &error)) {
-    return puts(conpool_error_report(error)), 2;
+                          &error) ||
+      conpool_queue_new(pool, &self.queue)) {
+    puts(error ? conpool_error_report(error) : "no queue");
+    conpool_error_free(error);
+    conpool_request_free(self.request); /* freeing NULL is allowed */
+    conpool_pool_free(pool);
+    return 2;
   }
-  if (conpool_queue_new(pool, &self.queue)) return puts("no queue"), 1;
   uv_loop_t* loop = uv_default_loop();
   uv_poll_init(loop, &self.events, conpool_queue_fd(self.queue));
   uv_timer_init(loop, &self.timer);

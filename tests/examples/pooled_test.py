@@ -31,6 +31,8 @@ class RedisPool(unittest.TestCase):
         done = run("redis_pool", url, 1, 1)
         self.assertEqual(done.returncode, 4)
         self.assertIn("connection refused", done.stderr)
+        for wrong in ((), (url, 0, 1), ("tcp://h", 1, 1)):
+            self.assertEqual(run("redis_pool", *wrong).returncode, 2)
 
 
 class PostgresLogins(unittest.TestCase):
