@@ -64,6 +64,7 @@ class _Body:
         if not self._rest and not self.closed and size != 0:
             try:
                 self._rest = memoryview(next(self._pieces, b""))
+                self.closed = not self._rest  # as http.client does, which read() of all relies on
             except errors.TimeoutException as error:
                 raise ReadTimeoutError(None, self._url, str(error)) from error  # type: ignore[arg-type]
             except errors.TLSError as error:
@@ -188,13 +189,12 @@ class ConpoolAdapter(BaseAdapter):
 
     def __init__(self, limits: Limits | None = None, **options: Any) -> None:
         super().__init__()
-        self._given = {"limits": limits, **options}
         most: Mapping[str, Any] = {
             "queue_timeout": OPTIONS["queue_timeout"].most,
             "endpoint_max_connections": int(OPTIONS["pool_max_connections"].default),
         }
-        named = limits.options() if limits else {}
-        self._clients = Clients(Client, {**DEFAULTS, **most, **named, **options})
+        self._given = {**(limits.options() if limits else {}), **options}
+        self._clients = Clients(Client, {**DEFAULTS, **most, **self._given})
         self._bundle = None if has_trust(options) else DEFAULT_CA_BUNDLE_PATH
         self._own = tls_options(True, None, self._bundle)
         self._clients.get(self._own)  # what is wrong with the options is said at once

@@ -13,6 +13,7 @@ from common import LONG_S, SHORT_S, outcome
 common.need_modules("requests")
 import requests  # noqa: E402
 import requests.auth  # noqa: E402
+import urllib3  # noqa: E402
 import conpool  # noqa: E402
 import conpool.requests  # noqa: E402
 from certificates import Authority  # noqa: E402
@@ -113,7 +114,7 @@ def downloads(session, site):
         for size in (1, 512, 100_000, None):
             with session.get(site.url(path), stream=True) as response:
                 if size == 1:
-                    yield next(response.iter_content(size)), response.raw.closed
+                    yield next(response.iter_content(size))
                     continue
                 sums, most = hashlib.sha256(), 0
                 for piece in response.iter_content(size):
@@ -142,7 +143,9 @@ def lines_as_they_come(session, site):
 
 
 def failures(session, site):
-    for path in ("/cut", "/cut-chunks", "/nothing", "/garbage"):
+    # Before urllib3 2, a body that was cut short passed for a whole one.
+    short = ("/cut",) if int(urllib3.__version__.split(".")[0]) >= 2 else ()
+    for path in (*short, "/cut-chunks", "/nothing", "/garbage"):
         yield path, outcome(lambda path=path: session.post(site.url(path)))
     with Blackhole() as hole:
         url = f"http://127.0.0.1:{hole.port}/"
