@@ -17,8 +17,8 @@ int main(int argc, char** argv) {
       conpool_request_new(pool, "GET", argv[1], CONPOOL_NUL_TERMINATED, NULL, &request, &error))
     return puts(conpool_error_report(error)), 4;
   int started = 0, ended = 0, good = 0;
-  while (started < 96 && !conpool_request_start(request, NULL, CONPOOL_WHOLE, queue, started, &op,
-                                                &error))
+  while (started < 96 &&
+         !conpool_request_start(request, NULL, CONPOOL_WHOLE, queue, started, &op, &error))
     ++started; /* the number comes back as the event's user_data */
   while (ended < started) {
     int count = conpool_queue_next(queue, events, 16, CONPOOL_FOREVER);

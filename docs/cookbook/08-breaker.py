@@ -4,12 +4,11 @@ import sys
 
 import conpool
 
-numbers = {"breaker_consecutive": 3, "breaker_open": 60, "breaker_open_jitter": 0}
-with conpool.Client(**numbers) as client:
+with conpool.Client(breaker_consecutive=3, breaker_open=120, breaker_open_jitter=0) as client:
     for _ in range(4):
         try:
             client.get(sys.argv[1])
         except conpool.TransportError as error:
             print(error.name)
             if error.retry_after is not None:
-                print(f"try again in {error.retry_after:.0f} s")
+                print(f"try again in {error.retry_after / 60:.0f} min")

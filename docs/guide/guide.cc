@@ -63,7 +63,7 @@ void explain(const conpool::Error& error) {
   std::cout << error.name() << '\n';
   if (error.status_class() == CONPOOL_CLASS_CONNECT) std::cout << "no connection\n";
   if (error.phase() == CONPOOL_PHASE_CONNECT) std::cout << "while connecting\n";
-  if (error.safe_to_retry()) std::cout << "nothing was sent\n";
+  if (error.proof() == CONPOOL_PROOF_NEVER_SENT) std::cout << "nothing was sent\n";
   for (const conpool::Attempt& attempt : error.attempts())
     std::cout << "tried " << attempt.target << '\n';
 }

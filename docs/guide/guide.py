@@ -13,12 +13,16 @@ def fetch(client, url):
     response = client.get(url, headers={"accept": "text/plain"})
     response.raise_for_status()
     print(response.status_code, response.text, end="")
+
+
 # [end]
 
 
 # [options]
 def small_client():
     return conpool.Client(endpoint_max_connections=4, connect_timeout=2)
+
+
 # [end]
 
 
@@ -26,6 +30,8 @@ def small_client():
 def stream(client, url):
     with client.stream("GET", url) as response:
         return sum(len(piece) for piece in response.iter_bytes())
+
+
 # [end]
 
 
@@ -34,6 +40,8 @@ def echo(client, url):
     with client.connect(url) as connection:  # given back at the end; closed after an exception
         connection.sendall(b"hello\n")
         return connection.recv().decode()
+
+
 # [end]
 
 
@@ -50,6 +58,8 @@ def refuse(client, url):
             print("nothing was sent")
         for attempt in error.attempts:
             print("tried", attempt.target)
+
+
 # [end]
 
 
@@ -58,6 +68,8 @@ async def many(url):
     async with conpool.AsyncClient(limits=conpool.Limits(max_connections=4)) as client:
         calls = (client.get(url) for _ in range(32))
         return len(await asyncio.gather(*calls))
+
+
 # [end]
 
 
@@ -65,6 +77,8 @@ async def many(url):
 def threads(client, url):
     with ThreadPoolExecutor(8) as pool:
         return sum(r.status_code == 200 for r in pool.map(client.get, [url] * 8))
+
+
 # [end]
 
 
@@ -75,6 +89,8 @@ def observe(client):
     print("recorded" if any("stock.low" in name for name in names) else "not recorded")
     figures = client.metrics("openmetrics")
     print("counted" if "conpool_pool_requests_done_total" in figures else "not counted")
+
+
 # [end]
 
 

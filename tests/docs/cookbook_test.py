@@ -109,7 +109,7 @@ class Cookbook(unittest.TestCase):
     def test_08_breaker(self):
         refusing = self.enter(local.Refusing())
         self.each("08-breaker", f"http://127.0.0.1:{refusing.ports[0]}/",
-                  expected=["E_CONNECT_REFUSED"] * 3 + ["E_BREAKER_OPEN", "try again in 60 s"])
+                  expected=["E_CONNECT_REFUSED"] * 3 + ["E_BREAKER_OPEN", "try again in 2 min"])
 
     def test_09_redis(self):
         redis = self.enter(Redis())

@@ -130,14 +130,19 @@ class Lines(socketserver.StreamRequestHandler):
     """Answers each line in capitals."""
 
     def handle(self):
-        if self.server.tls:
-            try:
-                self.request = self.server.tls.wrap_socket(self.request, server_side=True)
-            except OSError:
-                return
-            self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", 0)
-        for line in self.rfile:
-            self.wfile.write(line.upper())
+        if not self.server.tls:
+            return self.echo(self.rfile, self.wfile)
+        try:
+            with self.server.tls.wrap_socket(self.request, server_side=True) as stream:
+                with stream.makefile("rb") as reading, stream.makefile("wb", 0) as writing:
+                    self.echo(reading, writing)
+        except OSError:  # a client that went away is no error of the test's
+            pass
+
+    @staticmethod
+    def echo(reading, writing):
+        for line in reading:
+            writing.write(line.upper())
 
 
 class TcpLines(Listener, socketserver.TCPServer):
