@@ -74,10 +74,10 @@ class Interrupter:
                 phase = "call" if phase == "before" else "done"
             except KeyboardInterrupt:
                 phase = "settle"
-            except conpool.HTTPError as error:
-                # A second interrupt may end what the first one was cleaning up.
+            except (conpool.HTTPError, RuntimeError) as error:
+                # A second interrupt may end what the first one was cleaning up, asyncio's loop too.
                 if not self.storm:
-                    raise AssertionError(f"ended before the interrupt: {error.report}") from error
+                    raise AssertionError(f"ended before the interrupt: {error!r}") from error
                 phase = "settle"
 
     def stop(self):

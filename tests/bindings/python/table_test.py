@@ -4,6 +4,7 @@ usage: table_test.py RESPONSE_TABLE_PROGRAM
 """
 
 import json
+import os
 import subprocess
 import sys
 
@@ -108,5 +109,5 @@ class Table(support.Case):
 
 
 if __name__ == "__main__":
-    Table.program = sys.argv.pop(1)
+    Table.program = os.path.abspath(sys.argv.pop(1))
     support.main()

@@ -420,4 +420,5 @@ class BaseConnection:
 def _close_all() -> None:
     """Ends what is still open before the interpreter goes: bodies are borrowed from its memory."""
     for client in list(_clients):
-        client._drop()
+        if client._pid == os.getpid():  # a child's inherited ones are the parent's
+            client._drop()
