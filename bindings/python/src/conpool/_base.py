@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import io
 import json as jsonlib
-import logging
 import os
 import stat
 import warnings
@@ -32,7 +31,6 @@ from ._version import __version__
 
 PIECE_BYTES, ITERABLE = 65536, ("__iter__", "__aiter__")
 LEVELS = ("error", "warning", "info", "debug")
-LOGGING_LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
 
 _clients: weakref.WeakSet[BaseClient] = weakref.WeakSet()
 
@@ -274,7 +272,7 @@ class BaseClient:
         `level`: "error", "warning", "info" or "debug", or a level of module logging.
         """
         if isinstance(level, int):
-            level = next((one for least, one in LOGGING_LEVELS if level >= least), "debug")
+            level = LEVELS[min(max(4 - level // 10, 0), 3)]
         if level not in LEVELS:
             raise UsageError(f"level {level!r} is none of {', '.join(LEVELS)}")
         named, said = name.encode(), text.encode("utf-8", "replace")

@@ -241,6 +241,8 @@ class AsyncExchange:
     def send(self, pieces: AsyncIterator[bytes]) -> None:
         """Writes the body, beside the response."""
         self._sender = self._queue.loop.create_task(self._send(pieces))
+        # What it raises is told by next_event(), if anybody asks.
+        self._sender.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _send(self, pieces: AsyncIterator[bytes]) -> None:
         try:
@@ -285,6 +287,10 @@ class AsyncExchange:
             lib.op_cancel(self._op)
         if self._sender is not None and not self._sender.done():
             self._sender.cancel()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_inbox"):
+            self.close()
 
 
 def take(event: _ffi.Event, owner: Any) -> Any:

@@ -39,13 +39,10 @@ class Headers(Mapping[str, str]):
     """Header lines in their order. Names are the same in upper and lower case, and may repeat."""
 
     def __init__(self, headers: HeaderTypes | None = None) -> None:
-        if headers is None:
-            self.raw: list[tuple[bytes, bytes]] = []
-        elif isinstance(headers, Headers):
-            self.raw = list(headers.raw)
-        else:
-            pairs: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers
-            self.raw = [(_encode(name), _encode(value)) for name, value in pairs]
+        pairs: Any = headers.raw if isinstance(headers, Headers) else headers or ()
+        if isinstance(pairs, Mapping):
+            pairs = pairs.items()
+        self.raw = [(_encode(name), _encode(value)) for name, value in pairs]
 
     def get_list(self, name: str) -> list[str]:
         """The value of every line with this name."""
