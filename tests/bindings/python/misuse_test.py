@@ -116,7 +116,10 @@ class Closed(support.Case):
         def pieces():
             yield b"x" * 1_000_000
 
+        shouted = []
+
         async def scenario(server):
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: shouted.append(context))
             async with conpool.AsyncClient(breaker_mode="off") as client:
                 for _ in range(int(ROUNDS)):
                     response = await client.open_stream("POST", server.url, content=pieces())
@@ -134,6 +137,25 @@ class Closed(support.Case):
                 response = client.open_stream("GET", server.url)
                 self.assertEqual(next(response.iter_bytes()), b"x")
                 del response
+            self.run_async(scenario(server))
+            gc.collect()
+        self.assertEqual(shouted, [])
+
+    def test_a_dropped_stream_is_cancelled(self):
+        def answer(head, connection):
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+            connection.file.read()
+            ended.set()
+
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                response = await client.open_stream("GET", server.url)
+                del response
+                over = await asyncio.get_running_loop().run_in_executor(None, ended.wait, support.LONG_S)
+                self.assertTrue(over)
+
+        ended = threading.Event()
+        with RawServer(answer) as server:
             self.run_async(scenario(server))
 
     def test_half_made(self):

@@ -42,7 +42,7 @@ class Headers(Mapping[str, str]):
         pairs: Any = headers.raw if isinstance(headers, Headers) else headers or ()
         if isinstance(pairs, Mapping):
             pairs = pairs.items()
-        self.raw = [(_encode(name), _encode(value)) for name, value in pairs]
+        self.raw: list[tuple[bytes, bytes]] = [(_encode(n), _encode(v)) for n, v in pairs]
 
     def get_list(self, name: str) -> list[str]:
         """The value of every line with this name."""
