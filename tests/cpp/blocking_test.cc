@@ -194,6 +194,25 @@ TEST(Streams, MayBeDroppedAndReplacedInEveryState) {
   EXPECT_EQ(event.status(), CONPOOL_E_CANCELLED);
 }
 
+TEST(Streams, KeepTheirBodyUntilTheyAreReplaced) {
+  Server slow([](int fd) {
+    char some[4096];
+    while (recv(fd, some, sizeof(some), 0) > 0)
+      usleep(100);
+  });
+  const Pool pool = make_pool();
+  auto upload = [&] {
+    Request request = pool.request("PUT", "http://" + slow.address()).value();
+    request.body(capi_test::pattern(8 << 20)).value();
+    return pool.stream(request).value();
+  };
+  Stream stream = upload();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(eventually([&] { return slow.accepted() > i; }));
+    stream = upload();
+  }
+}
+
 // --- leases --------------------------------------------------------------------------------------
 
 TEST(Leases, AreReadWrittenAndPooled) {
