@@ -1,4 +1,4 @@
-"""The binding's tables against the header, the exported symbols and the library's own tables; and its size."""
+"""The binding's tables against the header and the library's own tables; and its size."""
 
 import ast
 import ctypes
@@ -23,12 +23,23 @@ BRIDGES = ("_logging.py", "_resolver.py", "_integration.py", "httpx.py", "reques
 
 # Types of C as the binding says them; handles are pointers without a type.
 SIMPLE = {
-    "void": None, "int32_t": ctypes.c_int32, "conpool_status": ctypes.c_int32, "uint32_t": ctypes.c_uint32,
-    "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "conpool_op": ctypes.c_uint64, "size_t": ctypes.c_size_t,
-    "char*": ctypes.c_char_p, "void*": ctypes.c_void_p, "uint8_t*": ctypes.c_void_p,
-    "int32_t*": ctypes.POINTER(ctypes.c_int32), "uint16_t*": ctypes.POINTER(ctypes.c_uint16),
-    "uint64_t*": ctypes.POINTER(ctypes.c_uint64), "conpool_op*": ctypes.POINTER(ctypes.c_uint64),
-    "size_t*": ctypes.POINTER(ctypes.c_size_t), "char**": ctypes.POINTER(ctypes.c_void_p),
+    "void": None,
+    "int32_t": ctypes.c_int32,
+    "conpool_status": ctypes.c_int32,
+    "uint32_t": ctypes.c_uint32,
+    "int64_t": ctypes.c_int64,
+    "uint64_t": ctypes.c_uint64,
+    "conpool_op": ctypes.c_uint64,
+    "size_t": ctypes.c_size_t,
+    "char*": ctypes.c_char_p,
+    "void*": ctypes.c_void_p,
+    "uint8_t*": ctypes.c_void_p,
+    "int32_t*": ctypes.POINTER(ctypes.c_int32),
+    "uint16_t*": ctypes.POINTER(ctypes.c_uint16),
+    "uint64_t*": ctypes.POINTER(ctypes.c_uint64),
+    "conpool_op*": ctypes.POINTER(ctypes.c_uint64),
+    "size_t*": ctypes.POINTER(ctypes.c_size_t),
+    "char**": ctypes.POINTER(ctypes.c_void_p),
     "conpool_event*": ctypes.POINTER(_ffi.RawEvent),
 }
 
@@ -72,7 +83,11 @@ class Functions(unittest.TestCase):
 
     def constants(self, prefixes):
         code = header.without_comments(self.text)
-        found = re.findall(r"\bCONPOOL_((?:%s)_\w+|WHOLE|STREAM|BROKEN|REUSABLE)\s*=\s*(-?\d+)" % "|".join(prefixes), code)
+        found = re.findall(
+            r"\bCONPOOL_((?:%s)_\w+|WHOLE|STREAM|BROKEN|REUSABLE)\s*=\s*(-?\d+)"
+            % "|".join(prefixes),
+            code,
+        )
         return {name: int(value) for name, value in found}
 
     def test_constants(self):
@@ -89,13 +104,23 @@ class Functions(unittest.TestCase):
         found = self.constants(["PROOF", "PHASE", "LEVEL"])
         from conpool import _base
 
-        for prefix, words in (("PHASE", _errors.PHASES), ("PROOF", _errors.PROOFS), ("LEVEL", _base.LEVELS)):
-            names = {value: name[len(prefix) + 1 :].lower() for name, value in found.items() if name.startswith(prefix)}
+        for prefix, words in (
+            ("PHASE", _errors.PHASES),
+            ("PROOF", _errors.PROOFS),
+            ("LEVEL", _base.LEVELS),
+        ):
+            names = {
+                value: name[len(prefix) + 1 :].lower()
+                for name, value in found.items()
+                if name.startswith(prefix)
+            }
             self.assertEqual(tuple(names[i] for i in range(len(names))), tuple(words))
 
     def test_statuses(self):
         code = header.without_comments(self.text)
-        declared = {name: int(value) for name, value in re.findall(r"CONPOOL_(E_\w+) = (-\d+)", code)}
+        declared = {
+            name: int(value) for name, value in re.findall(r"CONPOOL_(E_\w+) = (-\d+)", code)
+        }
         declared["OK"] = 0
         self.assertEqual(conpool.STATUSES, declared)
         self.assertEqual(set(_errors.BY_NAME) - set(declared), set())
@@ -120,12 +145,22 @@ class Statuses(unittest.TestCase):
         self.assertEqual(found["E_BREAKER_OPEN"], {conpool.CircuitOpenError})
         self.assertEqual(found["E_QUEUE_TIMEOUT"], {conpool.PoolTimeout})
         self.assertLessEqual({conpool.ReadTimeout, conpool.WriteTimeout}, found["E_STALL_TIMEOUT"])
-        self.assertLessEqual({conpool.ReadError, conpool.WriteError, conpool.ConnectError}, found["E_CONNECTION_RESET"])
+        self.assertLessEqual(
+            {conpool.ReadError, conpool.WriteError, conpool.ConnectError},
+            found["E_CONNECTION_RESET"],
+        )
 
     def test_codes_of_newer_libraries(self):
-        for status, kind in ((-199, conpool.UsageError), (-399, conpool.DNSError), (-499, conpool.NetworkError),
-                             (-599, conpool.TLSError), (-699, conpool.RemoteProtocolError), (-799, conpool.LimitError),
-                             (-299, conpool.ResourceError), (-4321, conpool.TransportError)):
+        for status, kind in (
+            (-199, conpool.UsageError),
+            (-399, conpool.DNSError),
+            (-499, conpool.NetworkError),
+            (-599, conpool.TLSError),
+            (-699, conpool.RemoteProtocolError),
+            (-799, conpool.LimitError),
+            (-299, conpool.ResourceError),
+            (-4321, conpool.TransportError),
+        ):
             error = _errors.of_status(status)
             self.assertIsInstance(error, kind)
             self.assertEqual((error.status, error.name), (status, "UNKNOWN"))
@@ -147,8 +182,26 @@ class Options(unittest.TestCase):
                 self.assertIsNotNone(_config.make_config({keyword: option.default}))
 
     def test_no_argument_has_the_name_of_an_option(self):
-        taken = {"base_url", "headers", "timeout", "limits", "params", "content", "data", "json", "trailers",
-                 "idempotent", "endpoint", "method", "url", "target", "port", "tls", "addresses", "count"}
+        taken = {
+            "base_url",
+            "headers",
+            "timeout",
+            "limits",
+            "params",
+            "content",
+            "data",
+            "json",
+            "trailers",
+            "idempotent",
+            "endpoint",
+            "method",
+            "url",
+            "target",
+            "port",
+            "tls",
+            "addresses",
+            "count",
+        }
         self.assertEqual(taken & set(conpool.OPTIONS), set())
 
 
@@ -175,9 +228,18 @@ class Package(unittest.TestCase):
             text = file.read()
         documented = set()
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node):
+            if isinstance(
+                node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+            ) and ast.get_docstring(node):
                 documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-        ignored = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+        ignored = (
+            tokenize.COMMENT,
+            tokenize.NL,
+            tokenize.NEWLINE,
+            tokenize.INDENT,
+            tokenize.DEDENT,
+            tokenize.ENDMARKER,
+        )
         lines = set()
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type not in ignored:
@@ -190,7 +252,11 @@ class Package(unittest.TestCase):
             if isinstance(one, type):
                 self.assertTrue(one.__doc__, name)
                 for attribute, value in vars(one).items():
-                    if not attribute.startswith("_") and callable(value) and attribute not in getattr(one, "_fields", ()):
+                    if (
+                        not attribute.startswith("_")
+                        and callable(value)
+                        and attribute not in getattr(one, "_fields", ())
+                    ):
                         self.assertTrue(value.__doc__, f"{name}.{attribute}")
 
     def test_star_import(self):

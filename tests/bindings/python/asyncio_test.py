@@ -1,4 +1,4 @@
-"""Many at once: thousands of coroutines, several event loops, threads on one client, cancellation at random."""
+"""Many at once: coroutines, event loops, threads on one client, cancellation at random."""
 
 import asyncio
 import gc
@@ -63,11 +63,17 @@ def in_a_thread():
 class Many(support.Case):
     def test_ten_thousand_at_once(self):
         async def scenario():
-            options = {"endpoint_max_waiters": 20_000, "endpoint_max_connections": 64, "queue_timeout": 120}
+            options = {
+                "endpoint_max_waiters": 20_000,
+                "endpoint_max_connections": 64,
+                "queue_timeout": 120,
+            }
             async with conpool.AsyncClient(total_timeout=120, **options) as client:
                 responses = await asyncio.gather(*(client.get(f"{url}/{i}") for i in range(10_000)))
-                self.assertEqual([response.content for response in responses],
-                                 [b"/%d" % i for i in range(10_000)])
+                self.assertEqual(
+                    [response.content for response in responses],
+                    [b"/%d" % i for i in range(10_000)],
+                )
                 self.assertLessEqual(len({response.connection.id for response in responses}), 64)
 
         url, stop = in_a_thread()
@@ -78,11 +84,17 @@ class Many(support.Case):
 
     def test_too_many_waiters_are_refused(self):
         async def scenario():
-            async with conpool.AsyncClient(endpoint_max_waiters=10, endpoint_max_connections=2) as client:
-                found = await asyncio.gather(*(client.get(f"{url}/slow") for _ in range(40)), return_exceptions=True)
+            async with conpool.AsyncClient(
+                endpoint_max_waiters=10, endpoint_max_connections=2
+            ) as client:
+                found = await asyncio.gather(
+                    *(client.get(f"{url}/slow") for _ in range(40)), return_exceptions=True
+                )
                 refused = [one for one in found if isinstance(one, conpool.LimitError)]
                 self.assertEqual({one.name for one in refused}, {"E_WAITERS_LIMIT"})
-                self.assertEqual(len(refused) + sum(isinstance(one, conpool.Response) for one in found), 40)
+                self.assertEqual(
+                    len(refused) + sum(isinstance(one, conpool.Response) for one in found), 40
+                )
 
         url, stop = in_a_thread()
         try:
@@ -103,10 +115,12 @@ class Many(support.Case):
                     await asyncio.sleep(0)
                     return await response.aread() == b"/%d" % i
             if way == 2:
+
                 async def pieces():
                     for _ in range(5):
                         await asyncio.sleep(0.001)
                         yield b"x" * 100
+
                 return (await client.post(url, content=pieces())).status_code == 200
             async with client.connect("127.0.0.1", lines.port) as connection:
                 await connection.sendall(b"%d\n" % i)
@@ -118,8 +132,10 @@ class Many(support.Case):
                 counts = {True: 0, "cancelled": 0}
                 for _ in range(5):
                     ways = [chance.randrange(4) for _ in range(200)]
-                    tasks = [asyncio.ensure_future(one(client, echo_url if way == 2 else url, way, i))
-                             for i, way in enumerate(ways)]
+                    tasks = [
+                        asyncio.ensure_future(one(client, echo_url if way == 2 else url, way, i))
+                        for i, way in enumerate(ways)
+                    ]
                     for task in chance.sample(tasks, 100):
                         await asyncio.sleep(chance.random() * 0.002)
                         task.cancel()
@@ -160,12 +176,16 @@ class Many(support.Case):
                 answers = await asyncio.gather(*(client.get(f"{url}/{k}/{i}") for i in range(50)))
                 found.extend(answer.content for answer in answers)
 
-            threads = [threading.Thread(target=lambda k=k: asyncio.run(several(k))) for k in range(4)]
+            threads = [
+                threading.Thread(target=lambda k=k: asyncio.run(several(k))) for k in range(4)
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join(support.LONG_S)
-            self.assertEqual(sorted(found), sorted(b"/%d/%d" % (k, i) for k in range(4) for i in range(50)))
+            self.assertEqual(
+                sorted(found), sorted(b"/%d/%d" % (k, i) for k in range(4) for i in range(50))
+            )
             asyncio.run(client.aclose())
             self.assertTrue(client.is_closed)
         finally:
@@ -234,6 +254,7 @@ class Many(support.Case):
             started, go, answers = threading.Event(), threading.Event(), []
             with RawServer(answer) as server:
                 if asynchronous:
+
                     async def scenario():
                         client = conpool.AsyncClient()
                         task = asyncio.ensure_future(client.get(server.url))
@@ -241,6 +262,7 @@ class Many(support.Case):
                         asyncio.get_running_loop().call_later(0.05, go.set)
                         await client.aclose(drain=support.LONG_S)
                         answers.append(await task)
+
                     self.run_async(scenario())
                 else:
                     client = conpool.Client()
@@ -254,6 +276,7 @@ class Many(support.Case):
 
     def test_ops_in_flight_when_the_loop_ends(self):
         """The queue is dropped with ops in flight; what they borrowed outlives them."""
+
         def answer(head, connection):
             self.hold.wait(support.LONG_S)
             return reply()
@@ -263,7 +286,10 @@ class Many(support.Case):
             client = conpool.AsyncClient()
 
             async def leave():
-                tasks = [asyncio.ensure_future(client.post(server.url, content=b"x" * 10_000_000)) for _ in range(5)]
+                tasks = [
+                    asyncio.ensure_future(client.post(server.url, content=b"x" * 10_000_000))
+                    for _ in range(5)
+                ]
                 await asyncio.sleep(0.05)
                 loop = asyncio.get_running_loop()
                 return tasks, loop
@@ -290,8 +316,12 @@ class Many(support.Case):
 
             async def scenario():
                 async with conpool.AsyncClient(loop_drive="caller") as client:
-                    answers = await asyncio.gather(*(client.get(f"{http.url}/{i}") for i in range(50)))
-                    self.assertEqual([a.text for a in answers], [f"GET /{i} HTTP/1.1" for i in range(50)])
+                    answers = await asyncio.gather(
+                        *(client.get(f"{http.url}/{i}") for i in range(50))
+                    )
+                    self.assertEqual(
+                        [a.text for a in answers], [f"GET /{i} HTTP/1.1" for i in range(50)]
+                    )
 
             self.run_async(scenario())
 

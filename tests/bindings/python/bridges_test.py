@@ -26,7 +26,9 @@ class Logging(support.Case):
             for level in ("critical", "error", "warning", "info", "debug"):
                 getattr(self.logger, level)("%s %d", "item", 7)
             found = client.events(before)
-            self.assertEqual([event["level"] for event in found], ["error", "error", "warning", "info", "debug"])
+            self.assertEqual(
+                [event["level"] for event in found], ["error", "error", "warning", "info", "debug"]
+            )
             self.assertEqual({event["text"] for event in found}, {"item 7"})
             self.assertTrue(all(event["event"].endswith("shop.cart") for event in found))
             odd = logging.Logger("caf\u00e9/" + "x" * 40)
@@ -63,7 +65,9 @@ class Logging(support.Case):
                 self.logger.warning("once")
                 for _ in range(20):
                     bridge.flush()
-            self.assertEqual(len([event for event in client.events() if event.get("text") == "once"]), 1)
+            self.assertEqual(
+                len([event for event in client.events() if event.get("text") == "once"]), 1
+            )
             self.assertEqual(self.text.getvalue().count("once"), 1)
 
     def test_what_was_overwritten_is_said(self):
@@ -102,7 +106,10 @@ class Resolving(support.Case):
                 with self.assertRaises(conpool.DNSError) as caught:
                     client.get("http://nowhere.test/")
                 self.assertEqual(caught.exception.name, "E_DNS_NO_DATA")
-                for name, text in (("broken.test", "LookupError: no such thing"), ("odd.test", "not an address")):
+                for name, text in (
+                    ("broken.test", "LookupError: no such thing"),
+                    ("odd.test", "not an address"),
+                ):
                     with self.assertRaises(conpool.DNSError) as caught:
                         client.get(f"http://{name}/")
                     self.assertEqual(caught.exception.name, "E_DNS_APPLICATION")
@@ -132,7 +139,9 @@ class Resolving(support.Case):
 
         client = conpool.Client(dns_backend="queue")
         resolver = conpool.Resolver(client, lookup)
-        asking = threading.Thread(target=lambda: self.assertRaises(conpool.ClosedError, client.get, "http://a.test/"))
+        asking = threading.Thread(
+            target=lambda: self.assertRaises(conpool.ClosedError, client.get, "http://a.test/")
+        )
         asking.start()
         inside.wait(support.LONG_S)
         client.close()

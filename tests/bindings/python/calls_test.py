@@ -1,4 +1,4 @@
-"""Every function that the library exports is called by the binding, or is listed here with the reason why not."""
+"""The binding calls every exported function, or the reason why not is listed here."""
 
 import asyncio
 import os
@@ -13,32 +13,42 @@ from conpool import _ffi
 from support import RawServer, line_server
 
 NOT_CALLED = {
-    "conpool_perform": "waits in one piece, which Ctrl-C could not end: requests are started and waited for in slices",
-    "conpool_queue_wake": "no thread waits in a queue without being able to end: closing the queue wakes it",
+    "conpool_perform": "Ctrl-C could not end it: requests are started and waited for in slices",
+    "conpool_queue_wake": "closing a queue wakes its thread, and nothing else needs to",
     "conpool_response_free": "a response belongs to its event and goes with it",
-    "conpool_version_string": "the version is read as a number, and as a text from conpool_describe",
+    "conpool_version_string": "the version is read as a number, and from conpool_describe",
     "conpool_response_header": "all lines are read once, in their order, and looked up in Python",
 }
 # Called by the interpreter when the last reference goes, so that no interrupt can come in between.
-DESTRUCTORS = {f"conpool_{kind}_free" for kind in _ffi._KINDS} | {"conpool_event_dispose", "conpool_connection_release"}
+DESTRUCTORS = {f"conpool_{kind}_free" for kind in _ffi._KINDS} | {
+    "conpool_event_dispose",
+    "conpool_connection_release",
+}
 # Called once, before functions can be counted.
 AT_IMPORT = {"conpool_version", "conpool_describe"}
 
 
 def answer(head, connection):
     body = connection.body(head)
-    return (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n%x\r\n%s\r\n0\r\nX-T: u\r\n\r\n"
-            % (len(body) + 1, body + b"."))
+    return (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n%x\r\n%s\r\n0\r\nX-T: u\r\n\r\n"
+        % (len(body) + 1, body + b".")
+    )
 
 
 def scenario():
     """A little of everything."""
+
     def lookup(name, family):
         if name == "bad.test":
             raise LookupError(name)
         return ["127.0.0.1"] if family == 4 else []
 
-    with RawServer(answer) as server, line_server() as lines, conpool.Client(dns_backend="queue") as client:
+    with (
+        RawServer(answer) as server,
+        line_server() as lines,
+        conpool.Client(dns_backend="queue") as client,
+    ):
         with conpool.Resolver(client, lookup):
             client.get(f"http://here.test:{server.port}/", timeout=5)
             try:
@@ -75,7 +85,10 @@ def scenario():
                 client.get("http://127.0.0.1:%d/" % bound.getsockname()[1])
             except conpool.ConnectError as error:
                 assert error.attempts
-        for wrong in (lambda: conpool.Client(no_such_option=1), lambda: client.metrics("no such format")):
+        for wrong in (
+            lambda: conpool.Client(no_such_option=1),
+            lambda: client.metrics("no such format"),
+        ):
             try:
                 wrong()
             except conpool.UsageError:
@@ -98,6 +111,7 @@ class Calls(support.Case):
         called = set()
         functions = dict(vars(_ffi.lib))
         for name, function in functions.items():
+
             def counted(*arguments, name=name, function=function):
                 called.add(f"conpool_{name}")
                 return function(*arguments)
@@ -112,10 +126,14 @@ class Calls(support.Case):
         self.assertEqual(sorted(names - called), sorted(NOT_CALLED))
 
     def test_destructors_are_what_frees(self):
-        with open(os.path.join(support.PACKAGE, "src", "conpool", "_ffi.py"), encoding="utf-8") as file:
+        with open(
+            os.path.join(support.PACKAGE, "src", "conpool", "_ffi.py"), encoding="utf-8"
+        ) as file:
             text = file.read()
         freeing = {name for name in _ffi.FUNCTIONS if name.endswith("_free")}
-        self.assertEqual({f"conpool_{kind}_free" for kind in _ffi._KINDS}, freeing - set(NOT_CALLED))
+        self.assertEqual(
+            {f"conpool_{kind}_free" for kind in _ffi._KINDS}, freeing - set(NOT_CALLED)
+        )
         self.assertIn("conpool_connection_release", text)
 
     def test_what_is_freed(self):
@@ -133,7 +151,9 @@ class Calls(support.Case):
         )
         if "LD_PRELOAD" in os.environ:
             self.skipTest("the sanitizer keeps what was freed for a while")
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=support.LONG_S)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=support.LONG_S
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertLess(int(done.stdout), 8 << 20)
 

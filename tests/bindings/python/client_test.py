@@ -1,4 +1,4 @@
-"""Requests through Client and AsyncClient: arguments, bodies, streams, what responses and errors tell."""
+"""Requests through Client and AsyncClient: arguments, bodies, responses, errors."""
 
 import io
 import json
@@ -19,6 +19,7 @@ class Ways(support.Case):
 
     def each(self, scenario, answer=echo, **options):
         with RawServer(answer) as server:
+
             async def plain(value):
                 return value
 
@@ -42,7 +43,9 @@ class Ways(support.Case):
             for method in ("get", "post", "put", "patch", "delete", "options"):
                 response = await wait(getattr(client, method)(server.url + "/a"))
                 self.assertEqual(response.text, f"{method.upper()} /a HTTP/1.1")
-                self.assertEqual((response.request.method, response.url), (method.upper(), server.url + "/a"))
+                self.assertEqual(
+                    (response.request.method, response.url), (method.upper(), server.url + "/a")
+                )
             response = await wait(client.head(server.url + "/a"))
             self.assertEqual((response.status_code, response.content), (200, b""))
             response = await wait(client.request("brew", server.url + "/a"))
@@ -53,9 +56,12 @@ class Ways(support.Case):
     def test_url(self):
         async def scenario(client, server, wait):
             for url, options, expected in (
-                ("/a", {}, "/a"), ("a?b=1#c", {}, "/a?b=1"), ("", {}, "/"),
+                ("/a", {}, "/a"),
+                ("a?b=1#c", {}, "/a?b=1"),
+                ("", {}, "/"),
                 ("/a?b=1", {"params": {"c": [1, 2], "d": "x y"}}, "/a?b=1&c=1&c=2&d=x+y"),
-                ("/a", {"params": "raw=1"}, "/a?raw=1"), ("/caf\u00e9 x?y=\u00e9", {}, "/caf%C3%A9%20x?y=%C3%A9"),
+                ("/a", {"params": "raw=1"}, "/a?raw=1"),
+                ("/caf\u00e9 x?y=\u00e9", {}, "/caf%C3%A9%20x?y=%C3%A9"),
                 (server.url + "/abs", {}, "/abs"),
             ):
                 response = await wait(client.get(url, **options))
@@ -73,7 +79,9 @@ class Ways(support.Case):
             return reply(head, lines=lines)
 
         async def scenario(client, server, wait):
-            response = await wait(client.get(server.url, headers={"X-Mine": "1", "x-default": "changed"}))
+            response = await wait(
+                client.get(server.url, headers={"X-Mine": "1", "x-default": "changed"})
+            )
             sent = response.text.lower()
             self.assertIn("x-mine: 1\r\n", sent)
             self.assertEqual(sent.count("x-default"), 1)
@@ -85,8 +93,13 @@ class Ways(support.Case):
             self.assertEqual((headers["x-text"], headers["x-old"]), ("caf\u00e9", "\u00e9"))
             self.assertNotIn("x-none", headers)
             self.assertIsNone(headers.get("x-none"))
-            self.assertEqual([name for name, _ in headers.multi_items()][1:], ["X-Twice", "x-twice", "X-Text", "X-Old"])
-            response = await wait(client.get(server.url, headers=[("a", "1"), ("a", b"2"), ("User-Agent", "me")]))
+            self.assertEqual(
+                [name for name, _ in headers.multi_items()][1:],
+                ["X-Twice", "x-twice", "X-Text", "X-Old"],
+            )
+            response = await wait(
+                client.get(server.url, headers=[("a", "1"), ("a", b"2"), ("User-Agent", "me")])
+            )
             self.assertIn("a: 1\r\na: 2\r\n", response.text)
             self.assertIn("user-agent: me\r\n", response.text)
 
@@ -102,12 +115,22 @@ class Ways(support.Case):
                 return (await wait(client.post(server.url, **content))).json()
 
             big = b"0123456789" * 30_000
-            for content, expected in ((b"ab", "ab"), ("caf\u00e9", "caf\u00e9"), (bytearray(b"ab"), "ab"),
-                                      (memoryview(b"ab"), "ab"), (b"", ""), (big, big.decode())):
+            for content, expected in (
+                (b"ab", "ab"),
+                ("caf\u00e9", "caf\u00e9"),
+                (bytearray(b"ab"), "ab"),
+                (memoryview(b"ab"), "ab"),
+                (b"", ""),
+                (big, big.decode()),
+            ):
                 head, body = await sent(content=content)
                 self.assertEqual(body, expected)
-            for content in ([b"a", b"b"], (piece for piece in (b"a", memoryview(b"b"))), io.BytesIO(b"ab"),
-                            iter([b"", b"ab", b""])):
+            for content in (
+                [b"a", b"b"],
+                (piece for piece in (b"a", memoryview(b"b"))),
+                io.BytesIO(b"ab"),
+                iter([b"", b"ab", b""]),
+            ):
                 head, body = await sent(content=content)
                 self.assertEqual(body, "ab")
                 self.assertIn("transfer-encoding: chunked", head)
@@ -139,13 +162,18 @@ class Ways(support.Case):
                 file.flush()
                 file.seek(0)
                 self.assertEqual((await wait(client.put(server.url, content=file))).text, "named")
-            with tempfile.TemporaryFile("w+") as file, self.assertRaisesRegex(conpool.UsageError, "binary"):
+            with (
+                tempfile.TemporaryFile("w+") as file,
+                self.assertRaisesRegex(conpool.UsageError, "binary"),
+            ):
                 await wait(client.put(server.url, content=file))
             read, write = os.pipe()
             os.write(write, b"from a pipe")
             os.close(write)
             with open(read, "rb") as file:
-                self.assertEqual((await wait(client.put(server.url, content=file))).text, "from a pipe")
+                self.assertEqual(
+                    (await wait(client.put(server.url, content=file))).text, "from a pipe"
+                )
 
         self.each(scenario)
 
@@ -160,7 +188,9 @@ class Ways(support.Case):
                 await wait(client.post(server.url, content=b"", json=1))
             for pieces in ([b"abc"], [b"a"]):
                 with self.assertRaises(conpool.LocalProtocolError) as caught:
-                    await wait(client.post(server.url, content=pieces, headers={"content-length": "2"}))
+                    await wait(
+                        client.post(server.url, content=pieces, headers={"content-length": "2"})
+                    )
                 self.assertEqual(caught.exception.name, "E_HTTP_BODY_LENGTH")
             with self.assertRaisesRegex(conpool.UsageError, "not a length"):
                 await wait(client.post(server.url, content=[b"a"], headers={"content-length": "x"}))
@@ -171,13 +201,17 @@ class Ways(support.Case):
 
             with self.assertRaisesRegex(ZeroDivisionError, "mine"):
                 await wait(client.post(server.url, content=breaks()))
-            self.assertEqual((await wait(client.get(server.url + "/still"))).text, "GET /still HTTP/1.1")
+            self.assertEqual(
+                (await wait(client.get(server.url + "/still"))).text, "GET /still HTTP/1.1"
+            )
 
         self.each(scenario)
 
     def test_the_response_comes_before_the_body_is_sent(self):
         def answer(head, connection):
-            connection.send(reply(b"too much", status=b"413 Content Too Large", lines=b"Connection: close\r\n"))
+            connection.send(
+                reply(b"too much", status=b"413 Content Too Large", lines=b"Connection: close\r\n")
+            )
             return None
 
         def endless():
@@ -190,8 +224,16 @@ class Ways(support.Case):
                 self.assertEqual((response.status_code, response.text), (413, "too much"))
             except conpool.TransportError as error:
                 # The server's reset may overtake its answer: that is told as what it is.
-                self.assertIn(error.name, ("E_CONNECTION_RESET", "E_CONNECTION_CLOSED", "E_HTTP_TRUNCATED",
-                                           "E_HTTP_NO_RESPONSE", "E_CONNECTION_FAILED"))
+                self.assertIn(
+                    error.name,
+                    (
+                        "E_CONNECTION_RESET",
+                        "E_CONNECTION_CLOSED",
+                        "E_HTTP_TRUNCATED",
+                        "E_HTTP_NO_RESPONSE",
+                        "E_CONNECTION_FAILED",
+                    ),
+                )
 
         self.each(scenario, answer)
 
@@ -199,11 +241,15 @@ class Ways(support.Case):
         def answer(head, connection):
             body = connection.body(head)
             sent = b"".join(connection.trailers).strip()
-            return (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-                    b"%x\r\n%s\r\n0\r\nX-Sum: 7\r\nx-seen: %s\r\n\r\n" % (len(body), body, sent))
+            return (
+                b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"%x\r\n%s\r\n0\r\nX-Sum: 7\r\nx-seen: %s\r\n\r\n" % (len(body), body, sent)
+            )
 
         async def scenario(client, server, wait):
-            response = await wait(client.post(server.url, content=[b"body"], trailers={"x-mine": "9"}))
+            response = await wait(
+                client.post(server.url, content=[b"body"], trailers={"x-mine": "9"})
+            )
             self.assertEqual((response.status_code, response.text), (200, "body"))
             self.assertEqual(response.trailers["x-sum"], "7")
             self.assertEqual(response.trailers["x-seen"], "x-mine: 9")
@@ -227,15 +273,24 @@ class Ways(support.Case):
         self.each(scenario)
 
     def test_text_and_json(self):
-        kinds = {b"/latin": (b"caf\xe9", b"text/plain; charset=iso-8859-1"), b"/none": ("caf\u00e9".encode(), b"text/plain"),
-                 b"/odd": (b"ab", b"text/plain; charset=no-such"), b"/bad": (b"a\xffb", b"text/plain; charset=\"utf-8\"")}
+        kinds = {
+            b"/latin": (b"caf\xe9", b"text/plain; charset=iso-8859-1"),
+            b"/none": ("caf\u00e9".encode(), b"text/plain"),
+            b"/odd": (b"ab", b"text/plain; charset=no-such"),
+            b"/bad": (b"a\xffb", b'text/plain; charset="utf-8"'),
+        }
 
         def answer(head, connection):
             body, kind = kinds[head.split(b" ")[1]]
             return reply(body, lines=b"Content-Type: %s\r\n" % kind)
 
         async def scenario(client, server, wait):
-            expected = {"/latin": "caf\u00e9", "/none": "caf\u00e9", "/odd": "ab", "/bad": "a\ufffdb"}
+            expected = {
+                "/latin": "caf\u00e9",
+                "/none": "caf\u00e9",
+                "/odd": "ab",
+                "/bad": "a\ufffdb",
+            }
             for path, text in expected.items():
                 self.assertEqual((await wait(client.get(server.url + path))).text, text)
             with self.assertRaises(ValueError):
@@ -295,7 +350,9 @@ class Ways(support.Case):
                 client.metrics("xml")
             events = client.events()
             self.assertIn("connection.opened", [event["event"] for event in events])
-            self.assertEqual([event["sequence"] for event in events], list(range(1, len(events) + 1)))
+            self.assertEqual(
+                [event["sequence"] for event in events], list(range(1, len(events) + 1))
+            )
             self.assertEqual((events.next, events.lost), (len(events) + 1, 0))
             client.event("deploy.started", "version 7", level="warning")
             more = client.events(since=events.next)
@@ -308,7 +365,12 @@ class Ways(support.Case):
             json.loads(client.event_log("trace"))
             client.event("debugged", level="debug")
             self.assertEqual(len(client.events()), len(events) + 1)
-            for name, level in (("no spaces", "info"), ("", "info"), ("x" * 33, "info"), ("fine", "loud")):
+            for name, level in (
+                ("no spaces", "info"),
+                ("", "info"),
+                ("x" * 33, "info"),
+                ("fine", "loud"),
+            ):
                 with self.assertRaises(conpool.UsageError):
                     client.event(name, level=level)
 
@@ -335,8 +397,13 @@ class Ways(support.Case):
             return None
 
         async def scenario(client, server, wait):
-            for options in ({"timeout": 0.1}, {"timeout": conpool.Timeout(read=0.1)}, {"total_timeout": 0.1},
-                            {"first_byte_timeout": timedelta(seconds=0.1)}, {"first_byte_timeout": "100ms"}):
+            for options in (
+                {"timeout": 0.1},
+                {"timeout": conpool.Timeout(read=0.1)},
+                {"total_timeout": 0.1},
+                {"first_byte_timeout": timedelta(seconds=0.1)},
+                {"first_byte_timeout": "100ms"},
+            ):
                 with self.assertRaises(conpool.ReadTimeout) as caught:
                     await wait(client.get(server.url, **options))
                 self.assertIsInstance(caught.exception, TimeoutError)
@@ -359,7 +426,10 @@ class Ways(support.Case):
             return reply()
 
         self.hold, self.held = threading.Event(), threading.Event()
-        with RawServer(answer) as server, conpool.Client(limits=conpool.Limits(max_connections=1)) as client:
+        with (
+            RawServer(answer) as server,
+            conpool.Client(limits=conpool.Limits(max_connections=1)) as client,
+        ):
             holder = threading.Thread(target=client.get, args=(server.url + "/hold",))
             holder.start()
             self.held.wait(support.LONG_S)
@@ -385,17 +455,29 @@ class Ways(support.Case):
                     await wait(client.get(refusing))
                 error = caught.exception
                 self.assertIsInstance(error, ConnectionError)
-                self.assertEqual((error.name, error.status), ("E_CONNECT_REFUSED", conpool.STATUSES["E_CONNECT_REFUSED"]))
-                self.assertEqual((error.phase, error.proof, error.os_errno), ("connect", "never_sent", 111))
+                self.assertEqual(
+                    (error.name, error.status),
+                    ("E_CONNECT_REFUSED", conpool.STATUSES["E_CONNECT_REFUSED"]),
+                )
+                self.assertEqual(
+                    (error.phase, error.proof, error.os_errno), ("connect", "never_sent", 111)
+                )
                 self.assertTrue(error.safe_to_retry)
-                self.assertEqual([(a.status, a.phase, a.os_errno) for a in error.attempts],
-                                 [("E_CONNECT_REFUSED", "connect", 111)])
+                self.assertEqual(
+                    [(a.status, a.phase, a.os_errno) for a in error.attempts],
+                    [("E_CONNECT_REFUSED", "connect", 111)],
+                )
                 self.assertIn("ECONNREFUSED", str(error))
                 self.assertIn("attempts:", error.report)
                 self.assertEqual((error.request.method, error.request.url), ("GET", refusing))
                 copy = pickle.loads(pickle.dumps(error))
-                self.assertEqual((type(copy), copy.attempts, str(copy)), (type(error), error.attempts, str(error)))
-                with self.assertRaises((conpool.ReadError, conpool.WriteError, conpool.RemoteProtocolError)) as caught:
+                self.assertEqual(
+                    (type(copy), copy.attempts, str(copy)),
+                    (type(error), error.attempts, str(error)),
+                )
+                with self.assertRaises(
+                    (conpool.ReadError, conpool.WriteError, conpool.RemoteProtocolError)
+                ) as caught:
                     await wait(client.post(server.url, content=b"x"))
                 self.assertFalse(caught.exception.safe_to_retry)
                 with self.assertRaises(conpool.DNSError):

@@ -2,8 +2,9 @@
 
 usage: interrupts.py COUNT [KIND…]
 
-Each round begins a call that would not end by itself, or that ends at once, and sends SIGINT within a few milliseconds.
-The round ends with KeyboardInterrupt; afterwards the client must work, and descriptors must be back at their number.
+Each round begins a call that would not end by itself, or that is repeated, and sends SIGINT within
+a few milliseconds. The round ends with KeyboardInterrupt; afterwards the client must work, and
+descriptors must be back at their number.
 Prints one JSON line for each kind.
 """
 
@@ -86,9 +87,14 @@ class Interrupter:
 
 
 class Kinds:
-    """The calls. `held` never answers, `endless` never ends its answer, `lines` takes what comes and says nothing."""
+    """The calls. `held` never answers, `endless` never ends its answer, `good` answers at once."""
 
-    OPTIONS = {"breaker_mode": "off", "total_timeout": 600, "balance_eject_after": 0, "balance_cooldown": 0}
+    OPTIONS = {
+        "breaker_mode": "off",
+        "total_timeout": 600,
+        "balance_eject_after": 0,
+        "balance_cooldown": 0,
+    }
 
     def __init__(self, held, endless, good):
         self.held, self.endless, self.good = held, endless, good
@@ -180,7 +186,9 @@ class Kinds:
         self.file.close()
 
 
-NAMES = [name for name in vars(Kinds) if not name.startswith("_") and name not in ("OPTIONS", "finish")]
+NAMES = [
+    name for name in vars(Kinds) if not name.startswith("_") and name not in ("OPTIONS", "finish")
+]
 
 
 def servers():
@@ -224,9 +232,22 @@ def run(kind, count, storm):
         hold.set()
     del kinds
     gc.collect()
-    processes.poll_until(lambda: gc.collect() >= 0 and support.open_fds() <= before, "descriptors at baseline")
-    print(json.dumps({"kind": kind, "storm": storm, "rounds": count, "sent": interrupter.sent, "lost": interrupter.lost,
-                      "seconds": round(time.monotonic() - began, 1)}), flush=True)
+    processes.poll_until(
+        lambda: gc.collect() >= 0 and support.open_fds() <= before, "descriptors at baseline"
+    )
+    print(
+        json.dumps(
+            {
+                "kind": kind,
+                "storm": storm,
+                "rounds": count,
+                "sent": interrupter.sent,
+                "lost": interrupter.lost,
+                "seconds": round(time.monotonic() - began, 1),
+            }
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

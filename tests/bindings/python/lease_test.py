@@ -1,4 +1,4 @@
-"""Leased connections: bytes both ways, their ends, the lent descriptor, unix sockets, addresses, lists of ports."""
+"""Leased connections: bytes both ways, their ends, the lent descriptor, kinds of addresses."""
 
 import asyncio
 import os
@@ -114,6 +114,7 @@ class Leases(support.Case):
 
     def test_lend_is_refused_while_it_reads(self):
         with line_server() as server:
+
             async def scenario():
                 async with conpool.AsyncClient() as client:
                     async with client.connect("127.0.0.1", server.port) as connection:
@@ -148,8 +149,16 @@ class Leases(support.Case):
 
     def test_wrong_places(self):
         with conpool.Client() as client:
-            for arguments in (("http://127.0.0.1:1",), ("",), ("a b", 1), ("127.0.0.1", 70000), ("127.0.0.1", -1),
-                              ("127.0.0.1", []), ("tcp://127.0.0.1",), ("\u3002\u3002", 1)):
+            for arguments in (
+                ("http://127.0.0.1:1",),
+                ("",),
+                ("a b", 1),
+                ("127.0.0.1", 70000),
+                ("127.0.0.1", -1),
+                ("127.0.0.1", []),
+                ("tcp://127.0.0.1",),
+                ("\u3002\u3002", 1),
+            ):
                 with self.assertRaises(conpool.UsageError, msg=arguments):
                     client.connect(*arguments)
             with self.assertRaises(conpool.UsageError):
@@ -183,7 +192,9 @@ class Leases(support.Case):
         async def scenario(server):
             async with conpool.AsyncClient(endpoint_max_connections=1) as client:
                 first = await client.connect("127.0.0.1", server.port)
-                waiting = asyncio.ensure_future(client.connect("127.0.0.1", server.port).__aenter__())
+                waiting = asyncio.ensure_future(
+                    client.connect("127.0.0.1", server.port).__aenter__()
+                )
                 await asyncio.sleep(0)
                 # It is released and cancelled in one step: the lease may be on its way already.
                 first.release()
@@ -210,7 +221,9 @@ class Warned(support.Case):
             client._options["proxy"] = "http://user:secret@proxy"
             connection = client.connect("127.0.0.1", server.port)
             del connection
-            self.assertRegex(str(self.warnings[-1].message), r"unclosed <Connection 127\.0\.0\.1:\d+>")
+            self.assertRegex(
+                str(self.warnings[-1].message), r"unclosed <Connection 127\.0\.0\.1:\d+>"
+            )
             self.warnings.clear()  # a warning holds what it is about
             del client
             text = str(self.warnings[-1].message)
@@ -228,7 +241,9 @@ class Warned(support.Case):
 
         with line_server() as server:
             self.run_async(scenario(server))
-        self.assertEqual(len([one for one in self.warnings if "unclosed AsyncClient" in str(one.message)]), 1)
+        self.assertEqual(
+            len([one for one in self.warnings if "unclosed AsyncClient" in str(one.message)]), 1
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The package under mypy --strict and ruff, as its pyproject.toml sets them; skipped where they are not installed.
+"""The package under mypy --strict and ruff, skipped where they are not installed.
 
 usage: lint_test.py mypy|ruff
 """
@@ -31,13 +31,18 @@ def tool(name):
 class Lint(unittest.TestCase):
     def check(self, *argv):
         environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
-        done = subprocess.run(argv, cwd=support.PACKAGE, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            argv, cwd=support.PACKAGE, env=environment, capture_output=True, text=True, timeout=300
+        )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_mypy(self):
         command = tool("mypy")
-        files = [path for path in sorted(glob.glob(os.path.join(support.PACKAGE, "src", "conpool", "*.py")))
-                 if os.path.basename(path) not in INTEGRATIONS]
+        files = [
+            path
+            for path in sorted(glob.glob(os.path.join(support.PACKAGE, "src", "conpool", "*.py")))
+            if os.path.basename(path) not in INTEGRATIONS
+        ]
         self.check(*command, "--strict", "--cache-dir", os.devnull, *files)
 
     def test_ruff(self):

@@ -1,4 +1,4 @@
-"""Wrong use ends in an exception or in a clean end: closed twice, used after close or fork, interrupted, left behind."""
+"""Wrong use ends in an exception or in a clean end, never in a crash or a hang."""
 
 import asyncio
 import gc
@@ -22,8 +22,13 @@ EXITS = int(os.environ.get("CONPOOL_EXITS", "1"))
 def script(text, *arguments, **options):
     """Runs a program; (exit status, stdout, stderr)."""
     prelude = f"import sys; sys.path.insert(0, {support.HERE!r}); import support, conpool\n"
-    done = subprocess.run([sys.executable, "-c", prelude + textwrap.dedent(text), *map(str, arguments)],
-                          capture_output=True, text=True, timeout=support.LONG_S, **options)
+    done = subprocess.run(
+        [sys.executable, "-c", prelude + textwrap.dedent(text), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=support.LONG_S,
+        **options,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -57,14 +62,23 @@ class Closed(support.Case):
             connection = client.connect("127.0.0.1", lines.port)
             client.close()
             calls = {
-                "get": lambda: client.get(server.url), "get at": lambda: client.get("/", endpoint=endpoint),
+                "get": lambda: client.get(server.url),
+                "get at": lambda: client.get("/", endpoint=endpoint),
                 "post": lambda: client.post(server.url, content=iter([b""])),
                 "stream": lambda: client.open_stream("GET", server.url),
-                "connect": lambda: client.connect("127.0.0.1", lines.port), "endpoint": lambda: client.endpoint("tcp://a:1"),
-                "preconnect": lambda: client.preconnect(endpoint), "stats": client.stats, "metrics": client.metrics,
-                "events": client.events, "log": client.event_log, "event": lambda: client.event("x"),
-                "explain": lambda: client.explain(server.url), "breaker": lambda: client.force_breaker(endpoint, "open"),
-                "recv": connection.recv, "sendall": lambda: connection.sendall(b"x"), "lend": connection.lend,
+                "connect": lambda: client.connect("127.0.0.1", lines.port),
+                "endpoint": lambda: client.endpoint("tcp://a:1"),
+                "preconnect": lambda: client.preconnect(endpoint),
+                "stats": client.stats,
+                "metrics": client.metrics,
+                "events": client.events,
+                "log": client.event_log,
+                "event": lambda: client.event("x"),
+                "explain": lambda: client.explain(server.url),
+                "breaker": lambda: client.force_breaker(endpoint, "open"),
+                "recv": connection.recv,
+                "sendall": lambda: connection.sendall(b"x"),
+                "lend": connection.lend,
                 "facts of an open connection": lambda: connection.shutdown_write(),
             }
             for name, call in calls.items():
@@ -73,7 +87,12 @@ class Closed(support.Case):
                 self.assertIsInstance(caught.exception, RuntimeError)
                 self.assertIn("closed", str(caught.exception))
             connection.close()
-            for call in (connection.recv, connection.lend, connection.fileno, lambda: connection.facts):
+            for call in (
+                connection.recv,
+                connection.lend,
+                connection.fileno,
+                lambda: connection.facts,
+            ):
                 with self.assertRaisesRegex(conpool.ClosedError, "closed"):
                     call()
             self.assertIn("closed", repr(connection))
@@ -83,9 +102,13 @@ class Closed(support.Case):
             client = conpool.AsyncClient()
             await client.get(server.url)
             await client.aclose()
-            for call in (lambda: client.get(server.url), lambda: client.post(server.url, content=[b"x"]),
-                         lambda: client.open_stream("GET", server.url), lambda: client.connect("127.0.0.1", server.port),
-                         lambda: client.preconnect(server.url)):
+            for call in (
+                lambda: client.get(server.url),
+                lambda: client.post(server.url, content=[b"x"]),
+                lambda: client.open_stream("GET", server.url),
+                lambda: client.connect("127.0.0.1", server.port),
+                lambda: client.preconnect(server.url),
+            ):
                 with self.assertRaises(conpool.ClosedError):
                     await call()
 
@@ -108,7 +131,8 @@ class Closed(support.Case):
             hold.set()
 
     def test_queues_dropped_with_ops_in_flight(self):
-        """A stream that is let go in the middle of both bodies; the library has let go of the pieces first."""
+        """Streams let go in the middle of both bodies: the library lets go of the pieces first."""
+
         def answer(head, connection):
             connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
             connection.file.read()
@@ -119,12 +143,17 @@ class Closed(support.Case):
         shouted = []
 
         async def scenario(server):
-            asyncio.get_running_loop().set_exception_handler(lambda loop, context: shouted.append(context))
+            asyncio.get_running_loop().set_exception_handler(
+                lambda loop, context: shouted.append(context)
+            )
             async with conpool.AsyncClient(breaker_mode="off") as client:
                 for _ in range(int(ROUNDS)):
                     response = await client.open_stream("POST", server.url, content=pieces())
                     del response
-                    tasks = [asyncio.ensure_future(client.post(server.url, content=b"x" * 100_000)) for _ in range(3)]
+                    tasks = [
+                        asyncio.ensure_future(client.post(server.url, content=b"x" * 100_000))
+                        for _ in range(3)
+                    ]
                     await asyncio.sleep(0)
                     for task in tasks:
                         task.cancel()
@@ -151,7 +180,9 @@ class Closed(support.Case):
             async with conpool.AsyncClient() as client:
                 response = await client.open_stream("GET", server.url)
                 del response
-                over = await asyncio.get_running_loop().run_in_executor(None, ended.wait, support.LONG_S)
+                over = await asyncio.get_running_loop().run_in_executor(
+                    None, ended.wait, support.LONG_S
+                )
                 self.assertTrue(over)
 
         ended = threading.Event()
@@ -210,9 +241,15 @@ class Forked(support.Case):
 
             def work():
                 told = {}
-                for name, call in (("get", lambda: client.get(server.url)), ("stats", client.stats),
-                                   ("events", client.events), ("connect", lambda: client.connect("127.0.0.1", 1)),
-                                   ("recv", connection.recv), ("read", response.read), ("facts", lambda: connection.facts)):
+                for name, call in (
+                    ("get", lambda: client.get(server.url)),
+                    ("stats", client.stats),
+                    ("events", client.events),
+                    ("connect", lambda: client.connect("127.0.0.1", 1)),
+                    ("recv", connection.recv),
+                    ("read", response.read),
+                    ("facts", lambda: connection.facts),
+                ):
                     try:
                         call()
                         told[name] = "nothing"
@@ -238,7 +275,9 @@ class Forked(support.Case):
         async def scenario():
             async with conpool.AsyncClient() as client:
                 await client.get(server.url)
-                told = await asyncio.get_running_loop().run_in_executor(None, self.child, work(client))
+                told = await asyncio.get_running_loop().run_in_executor(
+                    None, self.child, work(client)
+                )
                 self.assertRegex(told, "^E_FORKED")
                 self.assertEqual((await client.get(server.url)).status_code, 200)
 
@@ -249,6 +288,7 @@ class Forked(support.Case):
                 except conpool.UsageError as error:
                     return error.name
                 return "nothing"
+
             return inner
 
         with RawServer(echo) as server:
@@ -286,10 +326,12 @@ class Exits(support.Case):
             self.assertRegex(found[2], f"(?s)^{stderr}$")
 
     def test_with_threads_in_requests(self):
-        self.exits("""
+        self.exits(
+            """
             client = conpool.Client()
             for _ in range(5):
-                threading.Thread(target=client.post, args=(server.url,), kwargs={"content": b"x" * 1000000}, daemon=True).start()
+                post = lambda: client.post(server.url, content=b"x" * 1000000)
+                threading.Thread(target=post, daemon=True).start()
             def stream():
                 with client.stream("GET", server.url) as response:
                     response.read()
@@ -298,26 +340,35 @@ class Exits(support.Case):
             threading.Thread(target=connection.recv, daemon=True).start()
             for _ in range(6):
                 seen.acquire()
-        """, stderr="(|.*)")
+        """,
+            stderr="(|.*)",
+        )
 
     def test_with_tasks_in_requests(self):
-        self.exits("""
+        self.exits(
+            """
             async def main():
                 client = conpool.AsyncClient()
                 tasks = [asyncio.ensure_future(client.get(server.url)) for _ in range(5)]
-                await asyncio.get_running_loop().run_in_executor(None, lambda: [seen.acquire() for _ in range(5)])
+                wait = lambda: [seen.acquire() for _ in range(5)]
+                await asyncio.get_running_loop().run_in_executor(None, wait)
                 sys.exit(3)
             asyncio.run(main())
-        """, status=3)
+        """,
+            status=3,
+        )
 
     def test_with_a_loop_that_is_left(self):
-        self.exits("""
+        self.exits(
+            """
             loop = asyncio.new_event_loop()
             client = conpool.AsyncClient()
             task = loop.create_task(client.post(server.url, content=b"x" * 5000000))
             loop.run_until_complete(asyncio.sleep(0.05))
             seen.acquire()
-        """, stderr=".*")
+        """,
+            stderr=".*",
+        )
 
     def test_with_clients_left_open(self):
         self.exits("""
@@ -329,25 +380,34 @@ class Exits(support.Case):
         """)
 
     def test_by_an_exception(self):
-        self.exits("""
+        self.exits(
+            """
             client = conpool.Client()
             response = client.open_stream("GET", support.RawServer(support.echo).__enter__().url)
             raise SystemExit(5)
-        """, status=5)
+        """,
+            status=5,
+        )
 
     def test_by_ctrl_c(self):
-        status, out, err = script(textwrap.dedent(HOLD) + textwrap.dedent("""
+        status, out, err = script(
+            textwrap.dedent(HOLD)
+            + textwrap.dedent("""
             import signal, os
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            threading.Thread(target=lambda: (seen.acquire(), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()
+            interrupt = lambda: (seen.acquire(), os.kill(os.getpid(), signal.SIGINT))
+            threading.Thread(target=interrupt, daemon=True).start()
             client = conpool.Client()
             client.get(server.url)
-        """))
+        """)
+        )
         self.assertEqual(status, -signal.SIGINT, err)
         self.assertIn("KeyboardInterrupt", err)
 
     def test_a_warning_at_the_exit_is_no_crash(self):
-        status, out, err = script("client = conpool.Client()", env={**os.environ, "PYTHONWARNINGS": "error"})
+        status, out, err = script(
+            "client = conpool.Client()", env={**os.environ, "PYTHONWARNINGS": "error"}
+        )
         self.assertEqual(status, 0, err)
 
 
@@ -355,8 +415,12 @@ class Interrupts(support.Case):
     """Each kind of call, interrupted at random moments; CONPOOL_INTERRUPTS is how often."""
 
     def interrupts(self, *arguments):
-        done = subprocess.run([sys.executable, os.path.join(support.HERE, "interrupts.py"), ROUNDS, *arguments],
-                              capture_output=True, text=True, timeout=30 + int(ROUNDS) * 2)
+        done = subprocess.run(
+            [sys.executable, os.path.join(support.HERE, "interrupts.py"), ROUNDS, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30 + int(ROUNDS) * 2,
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -369,7 +433,18 @@ class Interrupts(support.Case):
             self.assertEqual(one["rounds"], int(ROUNDS))
 
     def test_several_in_each_call(self):
-        self.interrupts("--storm", "get", "post", "pieces", "stream", "connect", "recv", "sendall", "close", "coroutine")
+        self.interrupts(
+            "--storm",
+            "get",
+            "post",
+            "pieces",
+            "stream",
+            "connect",
+            "recv",
+            "sendall",
+            "close",
+            "coroutine",
+        )
 
     def test_slices_are_short(self):
         self.assertLessEqual(_engine.SLICE_NS, 100_000_000)

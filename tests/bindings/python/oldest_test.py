@@ -20,7 +20,9 @@ APART = ("lint_test.py", "oldest_test.py", "stub_test.py", "servers_test.py", "r
 def claimed():
     """(3, 9), as pyproject.toml says."""
     with open(os.path.join(support.PACKAGE, "pyproject.toml"), encoding="utf-8") as file:
-        return tuple(map(int, re.search(r'requires-python = ">=(\d+)\.(\d+)"', file.read()).groups()))
+        return tuple(
+            map(int, re.search(r'requires-python = ">=(\d+)\.(\d+)"', file.read()).groups())
+        )
 
 
 def interpreter(version):
@@ -29,7 +31,10 @@ def interpreter(version):
     places = sorted(glob.glob(os.path.join(pyenv, "%d.%d.*" % version, "bin", "python")))
     for place in [shutil.which(name), *places]:
         # One on the path may be a shim that only says that it is not there.
-        if place and subprocess.run([place, "-c", ""], capture_output=True, timeout=60).returncode == 0:
+        if (
+            place
+            and subprocess.run([place, "-c", ""], capture_output=True, timeout=60).returncode == 0
+        ):
             return place
     raise Skipped(f"{name} is not installed")
 
@@ -41,13 +46,18 @@ class Oldest(unittest.TestCase):
         if sys.version_info[:2] == claimed():
             raise Skipped("this is the oldest one already")
         python = interpreter(claimed())
-        tests = [path for path in sorted(glob.glob(os.path.join(support.HERE, "*_test.py")))
-                 if os.path.basename(path) not in APART]
+        tests = [
+            path
+            for path in sorted(glob.glob(os.path.join(support.HERE, "*_test.py")))
+            if os.path.basename(path) not in APART
+        ]
         self.assertGreater(len(tests), 7)
         for path in tests:
             arguments = [self.table] if path.endswith("table_test.py") else []
             with self.subTest(os.path.basename(path)):
-                done = subprocess.run([python, path, *arguments], capture_output=True, text=True, timeout=120)
+                done = subprocess.run(
+                    [python, path, *arguments], capture_output=True, text=True, timeout=120
+                )
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 

@@ -1,4 +1,4 @@
-"""The README's examples run as printed: against an HTTPS server whose authority is given, and against Redis."""
+"""The README's examples run as printed: against an HTTPS server, and against Redis."""
 
 import os
 import re
@@ -21,14 +21,20 @@ def example(words):
 
 class Readme(unittest.TestCase):
     def run_example(self, words, *arguments):
-        done = subprocess.run([sys.executable, "-W", "error", "-c", example(words), *map(str, arguments)],
-                              capture_output=True, text=True, timeout=support.LONG_S)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example(words), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=support.LONG_S,
+        )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return done.stdout
 
     def test_https(self):
         with Authority() as authority, Nginx(certificate=authority.issue("localhost")) as nginx:
-            out = self.run_example("Fetches a URL", f"https://localhost:{nginx.port}/", authority.certificate)
+            out = self.run_example(
+                "Fetches a URL", f"https://localhost:{nginx.port}/", authority.certificate
+            )
         self.assertEqual(out, "200 HTTP/2 hello\n\n")
 
     def test_redis(self):

@@ -1,4 +1,4 @@
-// Prints the table of raw HTTP/1.1 responses with their verdicts as JSON, for the tests of bindings.
+// Prints the table of raw HTTP/1.1 responses and their verdicts as JSON, for tests of bindings.
 #include <cstdio>
 #include <string>
 

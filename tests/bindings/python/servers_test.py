@@ -1,4 +1,4 @@
-"""Real servers: nginx and nghttpd over HTTP/1.1 and HTTP/2, with TLS by an authority of the test's own; and Redis.
+"""Real servers: nginx and nghttpd over HTTP/1.1 and HTTP/2 with TLS, and Redis.
 
 usage: servers_test.py [Test…]
 """
@@ -27,26 +27,44 @@ class Https(support.Case):
         with Nginx(certificate=self.certificate) as nginx:
             (nginx.directory / "files" / "big").write_bytes(BIG)
             url = f"https://localhost:{nginx.port}"
-            for options, version, alpn in (({}, "HTTP/2", "h2"), ({"http_version": "http1"}, "HTTP/1.1", "http/1.1")):
+            for options, version, alpn in (
+                ({}, "HTTP/2", "h2"),
+                ({"http_version": "http1"}, "HTTP/1.1", "http/1.1"),
+            ):
                 with conpool.Client(**self.options, **options) as client:
                     response = client.get(url + "/")
-                    self.assertEqual((response.status_code, response.text, response.http_version), (200, "hello\n", version))
+                    self.assertEqual(
+                        (response.status_code, response.text, response.http_version),
+                        (200, "hello\n", version),
+                    )
                     self.assertEqual(response.connection.alpn, alpn)
                     self.assertTrue(response.connection.tls_version.startswith("TLSv1."))
                     self.assertIn("secured", response.timings)
                     self.assertEqual(response.headers["content-type"], "text/plain")
                     self.assertEqual(client.get(url + "/files/big").content, BIG)
                     self.assertEqual(client.get(url + "/files/none").status_code, 404)
-                    self.assertEqual(client.head(url + "/files/big").headers["content-length"], str(len(BIG)))
+                    self.assertEqual(
+                        client.head(url + "/files/big").headers["content-length"], str(len(BIG))
+                    )
                     with client.stream("GET", url + "/files/big") as stream:
                         self.assertEqual(b"".join(stream.iter_bytes(10_000)), BIG)
-                    for name, content in (("a", BIG), ("b", (BIG[i : i + 50_000] for i in range(0, len(BIG), 50_000)))):
+                    for name, content in (
+                        ("a", BIG),
+                        ("b", (BIG[i : i + 50_000] for i in range(0, len(BIG), 50_000))),
+                    ):
                         response = client.put(f"{url}/uploads/{version[-1]}{name}", content=content)
                         self.assertEqual(response.status_code, 201)
-                        self.assertEqual((nginx.directory / "uploads" / f"{version[-1]}{name}").read_bytes(), BIG)
+                        self.assertEqual(
+                            (nginx.directory / "uploads" / f"{version[-1]}{name}").read_bytes(), BIG
+                        )
                     with open(nginx.directory / "files" / "big", "rb") as file:
-                        self.assertEqual(client.put(f"{url}/uploads/{version[-1]}c", content=file).status_code, 201)
-                    self.assertEqual((nginx.directory / "uploads" / f"{version[-1]}c").read_bytes(), BIG)
+                        self.assertEqual(
+                            client.put(f"{url}/uploads/{version[-1]}c", content=file).status_code,
+                            201,
+                        )
+                    self.assertEqual(
+                        (nginx.directory / "uploads" / f"{version[-1]}c").read_bytes(), BIG
+                    )
 
     def test_nginx_with_await(self):
         async def scenario(nginx):
@@ -78,19 +96,29 @@ class Https(support.Case):
                 url = f"https://localhost:{nginx.port}/"
                 with self.assertRaises(conpool.TLSError) as caught:
                     client.get(url)
-                self.assertEqual((caught.exception.name, caught.exception.phase), ("E_TLS_CERTIFICATE", "tls"))
+                self.assertEqual(
+                    (caught.exception.name, caught.exception.phase), ("E_TLS_CERTIFICATE", "tls")
+                )
                 self.assertGreater(caught.exception.tls_verify, 0)
                 self.assertTrue(caught.exception.safe_to_retry)
-                self.assertEqual(client.get(url, tls_ca_pem=other.certificate.read_text()).status_code, 200)
+                self.assertEqual(
+                    client.get(url, tls_ca_pem=other.certificate.read_text()).status_code, 200
+                )
                 self.assertEqual(client.get(url, tls_insecure=True).status_code, 200)
-        with Nginx(certificate=self.authority.issue("other.test")) as nginx, conpool.Client(**self.options) as client:
+        with (
+            Nginx(certificate=self.authority.issue("other.test")) as nginx,
+            conpool.Client(**self.options) as client,
+        ):
             with self.assertRaises(conpool.TLSError):
                 client.get(f"https://localhost:{nginx.port}/")
             response = client.get(f"https://localhost:{nginx.port}/", tls_server_name="other.test")
             self.assertEqual(response.status_code, 200)
 
     def test_a_lease_over_tls(self):
-        with Nginx(certificate=self.certificate, versions="http1") as nginx, conpool.Client(**self.options) as client:
+        with (
+            Nginx(certificate=self.certificate, versions="http1") as nginx,
+            conpool.Client(**self.options) as client,
+        ):
             with client.connect("localhost", nginx.port, tls=True) as connection:
                 connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 got = b""
@@ -102,7 +130,9 @@ class Https(support.Case):
                     connection.lend()
 
     def test_nghttpd(self):
-        with Nghttpd("--echo-upload", "--trailer", "x-end: yes", certificate=self.certificate) as nghttpd:
+        with Nghttpd(
+            "--echo-upload", "--trailer", "x-end: yes", certificate=self.certificate
+        ) as nghttpd:
             with conpool.Client(**self.options) as client:
                 url = f"https://localhost:{nghttpd.port}"
                 response = client.get(url + "/index.html")
@@ -110,6 +140,7 @@ class Https(support.Case):
                 self.assertEqual(response.trailers["x-end"], "yes")
                 self.assertEqual(client.post(url + "/", content=BIG).content, BIG)
         with Nghttpd("-m", "8") as nghttpd:
+
             async def scenario():
                 async with conpool.AsyncClient(http_version="h2") as client:
                     url = f"http://localhost:{nghttpd.port}/index.html"
@@ -119,7 +150,10 @@ class Https(support.Case):
             self.run_async(scenario())
 
     def test_the_server_goes_away(self):
-        with Nginx(certificate=self.certificate) as nginx, conpool.Client(**self.options, breaker_mode="off") as client:
+        with (
+            Nginx(certificate=self.certificate) as nginx,
+            conpool.Client(**self.options, breaker_mode="off") as client,
+        ):
             url = f"https://localhost:{nginx.port}/"
             self.assertEqual(client.get(url).status_code, 200)
             nginx.stop()

@@ -46,7 +46,9 @@ class Streams(support.Case):
         async def scenario(server):
             async with conpool.AsyncClient() as client:
                 async with client.stream("GET", server.url) as response:
-                    self.assertEqual(b"".join([piece async for piece in response.aiter_bytes()]), PART * 20)
+                    self.assertEqual(
+                        b"".join([piece async for piece in response.aiter_bytes()]), PART * 20
+                    )
                     self.assertEqual(response.trailers["x-end"], "1")
                     with self.assertRaises(conpool.StreamError):
                         await response.aread()
@@ -209,7 +211,10 @@ class Streams(support.Case):
                 with self.assertRaises(conpool.RemoteProtocolError) as caught:
                     with client.stream("GET", server.url) as response:
                         got.extend(response.iter_bytes())
-                self.assertEqual((caught.exception.name, caught.exception.proof), ("E_HTTP_TRUNCATED", "maybe_processed"))
+                self.assertEqual(
+                    (caught.exception.name, caught.exception.proof),
+                    ("E_HTTP_TRUNCATED", "maybe_processed"),
+                )
             self.run_async(scenario(server))
 
     def test_uploads_wait_for_the_server(self):
@@ -303,7 +308,11 @@ class Streams(support.Case):
         async def source():
             yield b"a"
 
-        with RawServer(echo) as server, conpool.Client() as client, self.assertRaisesRegex(conpool.UsageError, "AsyncClient"):
+        with (
+            RawServer(echo) as server,
+            conpool.Client() as client,
+            self.assertRaisesRegex(conpool.UsageError, "AsyncClient"),
+        ):
             client.post(server.url, content=source())
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the Python binding share: servers inside the test that say exactly what they are told to."""
+"""What the tests of the Python binding share: servers that say exactly what they are told to."""
 
 import asyncio
 import gc
@@ -23,8 +23,8 @@ LONG_S = 60
 class RawServer:
     """A server on loopback, a thread for each connection.
 
-    `answer(head, connection)` is called with each request's head; it answers the bytes to send, or None to close the
-    connection. `connection` is a Connection, for those that want to read a body or to do something worse.
+    `answer(head, connection)` is called with each request's head; it answers the bytes to send, or
+    None to close the connection. `connection` is a Connection, to read a body or to do worse.
     """
 
     def __init__(self, answer, unix=None):
@@ -108,7 +108,9 @@ class Connection:
 
     def body(self, head):
         """The request's body, whatever its framing."""
-        lines = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if b": " in line)
+        lines = dict(
+            line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if b": " in line
+        )
         if b"content-length" in lines:
             return self.file.read(int(lines[b"content-length"]))
         if lines.get(b"transfer-encoding") != b"chunked":
@@ -183,7 +185,7 @@ def open_fds():
 
 
 class Case(unittest.TestCase):
-    """Every test ends with as many descriptors as it began with, and without a ResourceWarning of this package."""
+    """Every test ends with as many descriptors as it began with, and without a ResourceWarning."""
 
     def setUp(self):
         conpool.Client().close()  # the first pool of a process opens descriptors that stay
@@ -198,7 +200,9 @@ class Case(unittest.TestCase):
         self.warned.__exit__(None, None, None)
         texts = [str(one.message) for one in self.warnings]
         self.assertEqual([text for text in texts if "Client(" in text or "Connection " in text], [])
-        processes.poll_until(lambda: gc.collect() >= 0 and open_fds() <= self.fds_before, "descriptors at baseline")
+        processes.poll_until(
+            lambda: gc.collect() >= 0 and open_fds() <= self.fds_before, "descriptors at baseline"
+        )
 
     def run_async(self, coroutine):
         """asyncio.run with a limit."""

@@ -19,7 +19,13 @@ def lines_of(headers):
 
 
 def told(response):
-    return "answer", response.status_code, lines_of(response.headers), response.content, lines_of(response.trailers)
+    return (
+        "answer",
+        response.status_code,
+        lines_of(response.headers),
+        response.content,
+        lines_of(response.trailers),
+    )
 
 
 def failed(error):
@@ -99,12 +105,20 @@ class Table(support.Case):
                 with self.subTest(row=row["name"], way=way):
                     if row["refused"]:
                         self.assertEqual(found[i][0], "error", found[i])
-                        self.assertTrue(issubclass(found[i][1], conpool.RemoteProtocolError), found[i])
+                        self.assertTrue(
+                            issubclass(found[i][1], conpool.RemoteProtocolError), found[i]
+                        )
                         # A limit of whole bodies: what is streamed is as long as it likes.
                         if results["Client"][i][2] != "E_HTTP_BODY_LIMIT":
                             self.assertEqual(found[i], results["Client"][i])
                     else:
-                        expected = "answer", row["status"], row["fields"], row["body"], row["trailers"]
+                        expected = (
+                            "answer",
+                            row["status"],
+                            row["fields"],
+                            row["body"],
+                            row["trailers"],
+                        )
                         self.assertEqual(found[i], expected)
 
 

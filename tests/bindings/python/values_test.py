@@ -1,4 +1,4 @@
-"""Python values as options, httpx's timeout and limits, headers, URLs: what becomes of arguments."""
+"""What becomes of arguments: options, timeout and limits as httpx has them, headers, URLs."""
 
 import pathlib
 import unittest
@@ -13,21 +13,40 @@ from conpool._config import OPTIONS, text_of
 class Options(support.Case):
     def test_values(self):
         for keyword, value, text in (
-            ("connect_timeout", 3, "3000000000ns"), ("connect_timeout", 0.25, "250000000ns"), ("connect_timeout", "3s", "3s"),
-            ("connect_timeout", timedelta(milliseconds=7), "7000000ns"), ("connect_timeout", timedelta(hours=1), "3600000000000ns"),
-            ("pool_max", 8, "8"), ("pool_max_pinned", "1MiB", "1MiB"), ("tls_insecure", True, "true"), ("tls_insecure", False, "false"),
-            ("race_family", "v4_only", "v4_only"), ("tls_min_version", 1.3, "1.3"), ("tls_alpn", ["h2", "http/1.1"], "h2,http/1.1"),
-            ("retry_statuses", (502, "503-504"), "502,503-504"), ("retry_statuses", "", ""), ("dns_servers", ["127.0.0.1"], "127.0.0.1"),
-            ("check_send", b"PING\r\n\x00\xff", "\\x50\\x49\\x4e\\x47\\x0d\\x0a\\x00\\xff"), ("check_send", "PING\\r\\n", "PING\\r\\n"),
-            ("tls_ca_file", pathlib.Path("/etc/ca.pem"), "/etc/ca.pem"), ("tls_ca_pem", b"text", "text"),
+            ("connect_timeout", 3, "3000000000ns"),
+            ("connect_timeout", 0.25, "250000000ns"),
+            ("connect_timeout", "3s", "3s"),
+            ("connect_timeout", timedelta(milliseconds=7), "7000000ns"),
+            ("connect_timeout", timedelta(hours=1), "3600000000000ns"),
+            ("pool_max", 8, "8"),
+            ("pool_max_pinned", "1MiB", "1MiB"),
+            ("tls_insecure", True, "true"),
+            ("tls_insecure", False, "false"),
+            ("race_family", "v4_only", "v4_only"),
+            ("tls_min_version", 1.3, "1.3"),
+            ("tls_alpn", ["h2", "http/1.1"], "h2,http/1.1"),
+            ("retry_statuses", (502, "503-504"), "502,503-504"),
+            ("retry_statuses", "", ""),
+            ("dns_servers", ["127.0.0.1"], "127.0.0.1"),
+            ("check_send", b"PING\r\n\x00\xff", "\\x50\\x49\\x4e\\x47\\x0d\\x0a\\x00\\xff"),
+            ("check_send", "PING\\r\\n", "PING\\r\\n"),
+            ("tls_ca_file", pathlib.Path("/etc/ca.pem"), "/etc/ca.pem"),
+            ("tls_ca_pem", b"text", "text"),
         ):
             self.assertEqual(text_of(OPTIONS[keyword], value), text)
             _config.make_config({keyword: value})
 
     def test_wrong_values(self):
-        for options, word in (({"connect_timeout": float("nan")}, "connect.timeout"), ({"connect_timeout": float("inf")}, "connect.timeout"),
-                              ({"connect_timeout": -1}, "connect.timeout"), ({"pool_max": 1.5}, "pool.max"), ({"pool_max": True}, "pool.max"),
-                              ({"race_family": 7}, "race.family"), ({"poolmax": 3}, "pool.max"), ({"pool_max": 10**30}, "pool.max")):
+        for options, word in (
+            ({"connect_timeout": float("nan")}, "connect.timeout"),
+            ({"connect_timeout": float("inf")}, "connect.timeout"),
+            ({"connect_timeout": -1}, "connect.timeout"),
+            ({"pool_max": 1.5}, "pool.max"),
+            ({"pool_max": True}, "pool.max"),
+            ({"race_family": 7}, "race.family"),
+            ({"poolmax": 3}, "pool.max"),
+            ({"pool_max": 10**30}, "pool.max"),
+        ):
             with self.assertRaisesRegex(conpool.UsageError, word, msg=options):
                 conpool.Client(**options)
         with self.assertRaisesRegex(TypeError, "object"):
@@ -45,14 +64,23 @@ class Options(support.Case):
     def test_timeout(self):
         with conpool.Client(timeout=2.5) as client:
             explained = client.explain("http://a.test")
-            for name in ("connect.timeout", "tls.timeout", "first_byte.timeout", "stall.timeout", "queue.timeout"):
+            for name in (
+                "connect.timeout",
+                "tls.timeout",
+                "first_byte.timeout",
+                "stall.timeout",
+                "queue.timeout",
+            ):
                 self.assertIn(f"{name} = 2500ms", explained.replace("2.5s", "2500ms"))
             self.assertNotIn("total.timeout", explained)
         options = conpool.Timeout(5, read=None, total=9).options()
         self.assertEqual((options["connect_timeout"], options["total_timeout"]), (5, 9))
         self.assertEqual((options["first_byte_timeout"], options["stall_timeout"]), (86400, 86400))
         self.assertNotIn("dial_timeout", options)
-        self.assertEqual(conpool.Timeout(read=3, write=7).options(), {"first_byte_timeout": 3, "stall_timeout": 7})
+        self.assertEqual(
+            conpool.Timeout(read=3, write=7).options(),
+            {"first_byte_timeout": 3, "stall_timeout": 7},
+        )
         for none in (None, conpool.Timeout(None)):
             with conpool.Client(timeout=none) as client:
                 self.assertIn("total.timeout = 24h", client.explain("http://a.test"))
@@ -68,10 +96,16 @@ class Options(support.Case):
             explained = client.explain("http://a.test")
             for line in ("endpoint.max_connections = 7", "pool.idle_timeout = 5s"):
                 self.assertIn(line, explained)
-        self.assertEqual(conpool.Limits(max_keepalive_connections=0).options(), {"pool_idle_timeout": 0})
-        self.assertEqual(conpool.Limits(keepalive_expiry=None).options(), {"pool_idle_timeout": 86400})
+        self.assertEqual(
+            conpool.Limits(max_keepalive_connections=0).options(), {"pool_idle_timeout": 0}
+        )
+        self.assertEqual(
+            conpool.Limits(keepalive_expiry=None).options(), {"pool_idle_timeout": 86400}
+        )
         self.assertEqual(conpool.Limits().options(), {})
-        self.assertEqual(conpool.Limits(max_connections=10**6).options()["endpoint_max_connections"], 65536)
+        self.assertEqual(
+            conpool.Limits(max_connections=10**6).options()["endpoint_max_connections"], 65536
+        )
 
     def test_repr_hides_secrets(self):
         client = conpool.Client(base_url="http://a", partition="p")
@@ -103,11 +137,17 @@ class Headers(unittest.TestCase):
 class Urls(unittest.TestCase):
     def test_made(self):
         for arguments, expected in (
-            (("", "http://a/b?c#d", None), "http://a/b?c"), (("http://a/v1/", "/b", None), "http://a/v1/b"),
-            (("http://a/v1", "", {"x": 1}), "http://a/v1?x=1"), (("http://a", "https://b/", None), "https://b/"),
-            (("", "http://b\u00fccher.example/\u00fc?\u00fc", None), "http://xn--bcher-kva.example/%C3%BC?%C3%BC"),
+            (("", "http://a/b?c#d", None), "http://a/b?c"),
+            (("http://a/v1/", "/b", None), "http://a/v1/b"),
+            (("http://a/v1", "", {"x": 1}), "http://a/v1?x=1"),
+            (("http://a", "https://b/", None), "https://b/"),
+            (
+                ("", "http://b\u00fccher.example/\u00fc?\u00fc", None),
+                "http://xn--bcher-kva.example/%C3%BC?%C3%BC",
+            ),
             (("", "http://b\u00fccher.example:81/", None), "http://xn--bcher-kva.example:81/"),
-            (("", "http://a/%C3%BC b", None), "http://a/%C3%BC%20b"), (("", "http://a/\x7f\n", None), "http://a/%7F"),
+            (("", "http://a/%C3%BC b", None), "http://a/%C3%BC%20b"),
+            (("", "http://a/\x7f\n", None), "http://a/%7F"),
         ):
             self.assertEqual(_base.make_url(*arguments), expected)
         with self.assertRaises(conpool.InvalidURL):
