@@ -325,6 +325,24 @@ class Many(support.Case):
 
             self.run_async(scenario())
 
+    def test_a_second_thread_cannot_drive_the_loop_too(self):
+        def answer(head, connection):
+            started.set()
+            go.wait(support.LONG_S)
+            return reply(b"x")
+
+        started, go, answers = threading.Event(), threading.Event(), []
+        with RawServer(answer) as server, conpool.Client(loop_drive="caller") as client:
+            first = threading.Thread(target=lambda: answers.append(client.get(server.url)))
+            first.start()
+            started.wait(support.LONG_S)
+            with self.assertRaises(conpool.UsageError) as caught:
+                client.post(server.url, content=b"x" * 100_000)
+            self.assertEqual(caught.exception.name, "E_BUSY")
+            go.set()
+            first.join(support.LONG_S)
+            self.assertEqual(client._pool.keep, {})
+
     def test_the_simulated_world(self):
         """A minute of virtual time passes in less: nothing in the binding keeps time of its own."""
         with conpool.Client(loop_world="simulated") as client:

@@ -6,8 +6,9 @@ import socket
 import tempfile
 import threading
 
-import conpool
 import support
+import conpool
+import processes
 from support import line_server
 
 
@@ -190,14 +191,17 @@ class Leases(support.Case):
 
     def test_a_cancelled_acquire_costs_no_connection(self):
         async def scenario(server):
-            async with conpool.AsyncClient(endpoint_max_connections=1) as client:
+            async with conpool.AsyncClient(
+                endpoint_max_connections=1, events_level="debug"
+            ) as client:
                 first = await client.connect("127.0.0.1", server.port)
                 waiting = asyncio.ensure_future(
                     client.connect("127.0.0.1", server.port).__aenter__()
                 )
                 await asyncio.sleep(0)
-                # It is released and cancelled in one step: the lease may be on its way already.
+                # Cancelled when the lease is on its way already, and the loop has not seen it.
                 first.release()
+                processes.poll_until(lambda: leased(client) == 2, "the second lease")
                 waiting.cancel()
                 with self.assertRaises(asyncio.CancelledError):
                     await waiting
@@ -205,6 +209,9 @@ class Leases(support.Case):
                     await connection.sendall(b"x\n")
                     self.assertEqual(await connection.recv(), b"+x\n")
             return server.accepted
+
+        def leased(client):
+            return [event["event"] for event in client.events()].count("connection.leased")
 
         with line_server() as server:
             self.assertEqual(self.run_async(scenario(server)), 1)

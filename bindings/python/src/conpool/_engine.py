@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable
@@ -44,8 +45,8 @@ def run(
     except BaseException:
         if op.value:
             lib.op_cancel(op)
-            if lib.op_wait(op, _ffi.FOREVER, event) == STATUSES["E_BUSY"]:
-                raise  # another thread drives the loop, and ends the op
+            while lib.op_wait(op, _ffi.FOREVER, event) == STATUSES["E_BUSY"]:
+                time.sleep(0.001)  # another thread drives the loop, and ends the op
         del pool.keep[id(event)]
         raise
     del pool.keep[id(event)]
