@@ -76,9 +76,8 @@ impl Drop for Pool {
         if self.is_inherited() {
             return;
         }
-        for engine in lock(&self.closing).drain(..) {
-            engine.close();
-        }
+        let engines = std::mem::take(&mut *lock(&self.closing));
+        engines.iter().for_each(|engine| engine.close());
     }
 }
 
@@ -348,14 +347,14 @@ impl<T> Call<T> {
 impl<T> Future for Call<T> {
     type Output = Result<T, Error>;
 
-    /// # Panics
-    ///
-    /// When it is polled again after it failed to start.
+    /// Polled again after it was ready, it is ready with `E_STALE`.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         match &mut this.op {
             Ok(op) => op.poll_end(context).map(&mut this.finish),
-            Err(error) => Poll::Ready(Err(error.take().expect("polled after it ended"))),
+            Err(error) => Poll::Ready(Err(error
+                .take()
+                .unwrap_or_else(|| Error::of_status(sys::CONPOOL_E_STALE)))),
         }
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 ///
 /// [`release`](Self::release) gives the connection back, for the next one who asks. A lease that is
 /// merely dropped, by an early return or a panic, closes its connection: nobody else gets one in
-/// the middle of a conversation.
+/// the middle of a conversation. The circuit breaker counts that as a failure of the peer.
 ///
 /// Reading and writing may happen at once from two threads, through `&Connection`.
 pub struct Connection {
@@ -79,10 +79,6 @@ impl Connection {
     /// nothing; a write that is too late breaks the connection.
     pub fn set_timeout(&self, limit: Option<Duration>) {
         *lock(&self.limit) = limit;
-    }
-
-    fn limit(&self) -> Option<Duration> {
-        *lock(&self.limit)
     }
 
     /// Polls for the bytes that come next; `None` at the end of the stream.
@@ -214,7 +210,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// While a read or write runs, and for TLS connections.
+    /// While a read or write runs, and for TLS connections. The connection closes then.
     pub fn lend(self, blocking: bool) -> Result<Lent, Error> {
         self.client.pool.check()?;
         let (mut fd, mut read) = (-1, std::ptr::null_mut());
@@ -236,7 +232,9 @@ impl Connection {
     /// Starts an op without a queue and waits for it, as long as the limit allows.
     fn run(&self, start: impl Start) -> Result<Event, Error> {
         self.client.pool.check()?;
-        wait_for(start, self.limit())
+        // A guard inside the call's arguments would be held while it waits.
+        let limit = *lock(&self.limit);
+        wait_for(start, limit)
     }
 
     fn read_some(&self, buffer: &mut [u8]) -> Result<usize, Error> {

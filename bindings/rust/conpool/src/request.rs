@@ -246,13 +246,6 @@ struct Prepared {
 }
 
 impl Request {
-    fn with_config<T>(&self, call: impl FnOnce(*const sys::conpool_config) -> T) -> T {
-        match &self.0.config {
-            None => call(ptr::null()),
-            Some(config) => call(lock(config).get()),
-        }
-    }
-
     /// Starts it for a client's thread or queue. The op keeps what it borrows until its last event.
     fn start(&self, client: &Client, how: i32, upload: &Upload) -> Result<Op, Error> {
         if how == sys::CONPOOL_WHOLE {
@@ -280,12 +273,13 @@ impl Request {
         op: *mut u64,
     ) -> Result<(), Error> {
         let request = self.0.handle.get();
-        self.with_config(|config| {
-            // SAFETY: request, config and queue live; what is borrowed is kept by the op's slot, or
-            // by a caller that waits for the op's end.
-            checked(|error| unsafe {
-                sys::conpool_request_start(request, config, how, queue, token, op, error)
-            })
+        // Held for the start alone: "one at a time" is said of configs.
+        let guard = self.0.config.as_ref().map(lock);
+        let config = guard.as_ref().map_or(ptr::null(), |config| config.get());
+        // SAFETY: request, config and queue live; what is borrowed is kept by the op's slot, or by a
+        // caller that waits for the op's end.
+        checked(|error| unsafe {
+            sys::conpool_request_start(request, config, how, queue, token, op, error)
         })
     }
 
@@ -319,22 +313,20 @@ impl Request {
     /// What the request failed with, and what became of it.
     pub fn send(&self) -> Result<Response, Error> {
         self.check_whole()?;
-        if let Some(reader) = self.reader()? {
-            return self.send_read(reader);
+        let reader = self.reader()?;
+        if reader.is_none() && self.0.config.is_none() {
+            let (request, config) = (self.0.handle.get(), ptr::null());
+            // SAFETY: the request lives; its body outlives the call, and the op with it.
+            return create(|out, error| unsafe {
+                sys::conpool_perform(request, config, out, error)
+            })
+            .map(Response::new);
         }
-        let request = self.0.handle.get();
-        // SAFETY: request and config live; the body outlives the call, and the op with it.
-        let handle = self.with_config(|config| {
-            create(|out, error| unsafe { sys::conpool_perform(request, config, out, error) })
-        })?;
-        Ok(Response::new(handle))
-    }
-
-    fn send_read(&self, reader: Box<dyn Read + Send>) -> Result<Response, Error> {
-        let mut op = 0;
+        let (upload, mut op) = (Upload::default(), 0);
         self.start_on(sys::CONPOOL_WHOLE, ptr::null_mut(), 0, &mut op)?;
-        let upload = Upload::default();
-        upload.feed(op, reader);
+        if let Some(reader) = reader {
+            upload.feed(op, reader);
+        }
         response(wait(op, None)).map_err(|error| upload.explain(error))
     }
 

@@ -117,14 +117,32 @@ fn an_endpoint_is_asked_many_times() {
 }
 
 #[test]
+fn one_request_from_two_threads_at_once() {
+    let server = Server::silent();
+    let client = client();
+    let endpoint = client.endpoint(server.url("")).open().unwrap();
+    let plain = endpoint.get("/").unwrap();
+    let own = endpoint.request("GET", "/").option("total.timeout", LONG).build().unwrap();
+    std::thread::scope(|scope| {
+        for request in [&plain, &plain, &own, &own] {
+            scope.spawn(move || assert_eq!(request.send().unwrap_err().kind(), ErrorKind::Closed));
+        }
+        support::eventually("all to run", || stat(&client, "pool.requests.running") == 4.0);
+        client.close(Duration::ZERO).unwrap();
+    });
+}
+
+#[test]
 fn connections_are_opened_ahead() {
     let server = Server::hello();
     let client = client();
     let endpoint = client.endpoint(server.tcp()).open().unwrap();
     assert_eq!(endpoint.preconnect(2).unwrap(), 2);
     assert_eq!(block_on(endpoint.preconnect_async(3)).unwrap(), 3);
-    assert_eq!(server.accepted(), 3);
-    assert!(endpoint.connect().unwrap().is_reused() || server.accepted() == 3);
+    support::eventually("three to be accepted", || server.accepted() == 3);
+    let lease = endpoint.connect().unwrap();
+    assert_eq!(stat(&client, "pool.connections.opened"), 3.0);
+    lease.release();
     assert_eq!(endpoint.preconnect(0).unwrap_err().name(), "E_INVALID");
 }
 

@@ -110,6 +110,30 @@ fn two_threads_that_both_need_the_callers_loop() {
 }
 
 #[test]
+fn a_call_that_is_polled_after_its_end() {
+    let server = Server::hello();
+    let client = client();
+    for url in [server.url("/"), "ftp://nobody/".to_owned()] {
+        let mut call = client.get(url).send_async();
+        let first = block_on(&mut call);
+        assert!(first.map_or_else(|error| error.name() == "E_BAD_URL", |got| got.status() == 200));
+        assert_eq!(block_on(&mut call).unwrap_err().name(), "E_STALE");
+    }
+}
+
+#[test]
+fn ten_thousand_calls_at_once() {
+    const ALL: usize = 10_000;
+    let server = Server::hello();
+    let client = builder().option("endpoint.max_waiters", ALL as u64).build().unwrap();
+    let request = client.endpoint(server.url("")).open().unwrap().get("/").unwrap();
+    let calls: Vec<_> = (0..ALL).map(|_| request.send_async()).collect();
+    let ended: Vec<_> = calls.into_iter().map(|call| block_on(call).unwrap().status()).collect();
+    assert_eq!((ended.len(), ended.iter().all(|status| *status == 200)), (ALL, true));
+    assert_eq!(support::stat(&client, "pool.requests.done"), ALL as f64);
+}
+
+#[test]
 fn a_simulated_world() {
     let client = builder().option("loop.world", "simulated").build().unwrap();
     let response = client.get("https://shop.example/").send().unwrap();
