@@ -74,7 +74,10 @@ class Connecting:
 class AsyncClient(BaseClient):
     """Requests and connections, pooled, for asyncio. One client serves any number of event loops.
 
-    Every option of the library is a keyword: `pool_max=8` is pool.max; conpool.OPTIONS lists them.
+    `base_url` is what relative URLs go on from, `headers` are sent with every request; `timeout`
+    (seconds, None, or a Timeout) and `limits` (Limits) are httpx's. Every option of the library is
+    a keyword: `pool_max=8` is pool.max; conpool.OPTIONS lists them.
+
     Redirects, cookies and the decoding of contents are the program's own.
     """
 
