@@ -1,4 +1,4 @@
-"""A package with the library inside is made for one platform and any Python; one without it is pure Python."""
+"""A package with the library inside is made for one platform, one without it for all of them."""
 
 import pathlib
 

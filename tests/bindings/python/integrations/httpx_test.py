@@ -2,9 +2,7 @@
 
 import asyncio
 import hashlib
-import inspect
 import ssl
-import unittest
 
 import common
 from common import LONG_S, SHORT_S
@@ -14,7 +12,6 @@ import httpx  # noqa: E402
 import conpool  # noqa: E402
 import conpool.httpx  # noqa: E402
 from certificates import Authority  # noqa: E402
-from http_servers import pattern  # noqa: E402
 from scripted import PASSWORD, TEXT, USER, Blackhole, Site  # noqa: E402
 
 
@@ -196,7 +193,8 @@ async def failures(way, site):
     for path in ("/cut", "/cut-chunks", "/nothing", "/garbage"):
         yield path, await outcome(way.send("POST", site.url(path)))
     with Blackhole() as hole:
-        yield await outcome(way.send("GET", f"http://127.0.0.1:{hole.port}/", timeout=httpx.Timeout(LONG_S, connect=SHORT_S)))
+        limit = httpx.Timeout(LONG_S, connect=SHORT_S)
+        yield await outcome(way.send("GET", f"http://127.0.0.1:{hole.port}/", timeout=limit))
     yield await outcome(way.send("GET", "http://127.0.0.1:1/"))
     yield await outcome(way.send("GET", "http://no-such-name.invalid/"))
     yield await outcome(way.send("GET", "ftp://127.0.0.1/"))

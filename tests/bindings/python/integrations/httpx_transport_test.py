@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import unittest
 
 import common
 from common import LONG_S, SHORT_S, poll_until

@@ -180,7 +180,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(pattern(int(self.rest[0])))
 
     def do_gzip(self):
-        self.answer(200, gzip.compress(TEXT, mtime=0), ("Content-Encoding", "gzip"), ("Content-Type", "text/plain; charset=utf-8"))
+        kind = ("Content-Type", "text/plain; charset=utf-8")
+        self.answer(200, gzip.compress(TEXT, mtime=0), ("Content-Encoding", "gzip"), kind)
 
     def do_deflate(self):
         self.answer(200, zlib.compress(TEXT), ("Content-Encoding", "deflate"), ("Content-Type", "text/plain"))
@@ -254,10 +255,13 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Site:
-    """The server, with `certificate` (chain, key) over TLS. `connections` is how many were accepted."""
+    """The server, with `certificate` (chain, key) over TLS. `connections` is how many were accepted.
 
-    def __init__(self, certificate=None):
-        self.context = None
+    A handler of its own may have more paths.
+    """
+
+    def __init__(self, certificate=None, handler=Handler):
+        self.context, self.handler = None, handler
         if certificate is not None:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*map(str, certificate))
@@ -265,7 +269,7 @@ class Site:
         self.connections, self.open = 0, []
 
     def __enter__(self):
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), self.handler)
         self.server.site = self
         self.port = self.server.server_port
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
