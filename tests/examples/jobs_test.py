@@ -184,16 +184,19 @@ class Jobs(unittest.TestCase):
             return b""
 
     def test_its_port_can_be_used_again_at_once(self):
+        """Connections that the server ended stay in TIME-WAIT on its port: no hindrance to its successor."""
         port = self.server.port
-        self.server.ask(b"10\n")
-        self.server.process.send_signal(signal.SIGTERM)
-        self.assertEqual(self.server.process.wait(TIMEOUT_S), 0)
-        again = socket.socket()
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.addCleanup(again.close)
-        again.bind(("127.0.0.1", port))  # as the server does: connections in TIME-WAIT are no hindrance
-        again.listen()
-        self.assertIn("address already in use", run("job_server", "--port", port).stderr)
+        with self.server.connect() as client:
+            client.sendall(b"10\n")
+            self.assertEqual(client.makefile("rb").read(11), b"Result: 55\n")
+            self.server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(self.server.process.wait(TIMEOUT_S), 0)
+            self.assertEqual(client.recv(1), b"")
+        with tempfile.TemporaryDirectory() as place, JobServer(1, place, "--port", str(port)) as again:
+            self.assertEqual(again.port, port)
+            self.assertEqual(again.ask(b"10\n"), b"Result: 55\n")
+            done = run("job_server", "--port", port)
+            self.assertEqual((done.returncode, done.stderr), (1, f"127.0.0.1:{port}: address already in use\n"))
 
     def test_usage(self):
         for wrong in (["--workers"], ["--workers", "0"], ["--port", "70000"], ["--speed", "9"], ["--port", "1x"], ["--idle", "0"]):
