@@ -80,15 +80,10 @@ def oldest(library_dir, target):
     return min(usable, key=lambda pair: pair[0])[1]
 
 
-def newest(library_dir, target):
-    """The newest cargo of this machine."""
-    return max((Cargo(program, library_dir, target) for program in cargos()), key=Cargo.version)
-
-
-def with_tools(library_dir, target, *tools):
-    """A cargo that has these subcommands."""
-    for program in cargos():
-        cargo = Cargo(program, library_dir, target)
-        if all(cargo.has(tool) for tool in tools):
-            return cargo
-    raise Skipped(f"no cargo with {' and '.join(tools)} is installed")
+def newest(library_dir, target, *tools):
+    """The newest cargo of this machine that has these subcommands."""
+    found = [Cargo(program, library_dir, target) for program in cargos()]
+    found = [cargo for cargo in found if all(cargo.has(tool) for tool in tools)]
+    if not found:
+        raise Skipped(f"no cargo {'with ' + ' and '.join(tools) if tools else ''} is installed")
+    return max(found, key=Cargo.version)

@@ -24,7 +24,7 @@ class Tools(unittest.TestCase):
         return output
 
     def test_format_and_lints(self):
-        cargo = crates.with_tools(LIBRARY_DIR, TARGET, "fmt", "clippy")
+        cargo = crates.newest(LIBRARY_DIR, TARGET, "fmt", "clippy")
         self.clean(cargo, "fmt", "--all", "--check")
         self.clean(cargo, "clippy", "--offline", "--workspace", "--all-targets", "--", "-D", "warnings")
 
