@@ -13,6 +13,7 @@ import common
 import environments
 
 PACKAGES = ("httpx[http2]", "requests")
+INTEGRATIONS = ("_integration.py", "httpx.py", "requests.py")
 
 
 class CurrentReleases(unittest.TestCase):
@@ -38,6 +39,14 @@ class CurrentReleases(unittest.TestCase):
 
     def test_requests(self):
         self.check("requests_test.py")
+
+    def test_types(self):
+        """mypy --strict, with the types that httpx and requests have."""
+        environments.install(self.python, "mypy", "types-requests")
+        files = [os.path.join(common.support.PACKAGE, "src", "conpool", name) for name in INTEGRATIONS]
+        command = [self.python, "-m", "mypy", "--strict", "--cache-dir", os.devnull, *files]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=common.support.PACKAGE)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 if __name__ == "__main__":

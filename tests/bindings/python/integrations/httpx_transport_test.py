@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -93,6 +94,23 @@ class Transport(common.Case):
                 with self.subTest(given), self.assertRaisesRegex(raised, text):
                     kind(**given)
 
+    def test_what_belongs_to_the_connection_is_refused(self):
+        with Site() as site, httpx.Client(transport=ConpoolTransport()) as client:
+            with self.assertRaisesRegex(httpx.LocalProtocolError, "(?i)upgrade"):
+                client.get(site.url("/hello"), headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+            self.assertEqual(site.connections, 0)
+
+    def test_interrupted(self):
+        """Ctrl-C ends the request, and the client goes on."""
+        with Site() as site, httpx.Client(transport=ConpoolTransport(), timeout=LONG_S) as client:
+            timer = threading.Thread(target=lambda: (poll_until(lambda: site.connections, "the request"),
+                                                     os.kill(os.getpid(), signal.SIGINT)))
+            timer.start()
+            with self.assertRaises(KeyboardInterrupt):
+                client.get(site.url("/silent"))
+            timer.join()
+            self.assertEqual(client.get(site.url("/hello")).status_code, 200)
+
     def test_body_waits_for_the_server(self):
         """An endless body is asked for no more of it than buffers hold, while the server reads none."""
         asked, over = [], threading.Event()
@@ -150,7 +168,10 @@ class Transport(common.Case):
             self.assertEqual(client.get(site.url("/hello")).status_code, 200)
 
     def test_not_imported_by_conpool(self):
-        code = "import sys, conpool; sys.exit(bool({'httpx', 'requests', 'urllib3', 'certifi'} & set(sys.modules)))"
+        code = (
+            "import sys; before = set(sys.modules); import conpool; "
+            "sys.exit(bool({'httpx', 'requests', 'urllib3', 'certifi'} & (set(sys.modules) - before)))"
+        )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=LONG_S)
 
 

@@ -1,14 +1,16 @@
 """Programs that use requests, with its own adapter and with conpool's: the same results, the same exceptions."""
 
+import gc
 import hashlib
 import io
 import os
 import pickle
+import shutil
 import ssl
 import threading
 
 import common
-from common import LONG_S, SHORT_S, outcome
+from common import LONG_S, SHORT_S, outcome, poll_until
 
 common.need_modules("requests")
 import requests  # noqa: E402
@@ -124,10 +126,16 @@ def downloads(session, site):
                 yield sums.hexdigest(), size is None or most <= size, response.raw.closed
         response = session.get(site.url(path), stream=True)
         yield response.raw.read(7), len(response.raw.read(100_000)), len(response.raw.read()), response.raw.read()
+        copy = io.BytesIO()
+        shutil.copyfileobj(session.get(site.url(path), stream=True).raw, copy)
+        yield hashlib.sha256(copy.getvalue()).hexdigest()
+        buffered = io.BufferedReader(session.get(site.url(path), stream=True).raw, 4096)
+        yield hashlib.sha256(buffered.read(200_000)).hexdigest(), buffered.peek(1)[:1]
         response = session.get(site.url(path), stream=True)
         response.close()
         yield response.raw.closed
     yield list(session.get(site.url("/gzip"), stream=True).iter_lines())
+    yield b"".join(session.get(site.url("/gzip-chunks"), stream=True).raw)
     yield seen(session.get(site.url("/hello"), stream=True))
 
 
@@ -303,6 +311,20 @@ class Adapter(common.Case):
         with Site() as site, session_of(ConpoolAdapter()) as session:
             with self.assertRaisesRegex(OSError, "is a folder"):
                 session.get(site.url("/hello").replace("http:", "https:"), verify="/etc")
+
+    def test_what_belongs_to_the_connection_is_refused(self):
+        with Site() as site, session_of(ConpoolAdapter()) as session:
+            with self.assertRaisesRegex(requests.exceptions.InvalidHeader, "(?i)upgrade"):
+                session.get(site.url("/hello"), headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+            self.assertEqual(site.connections, 0)
+
+    def test_response_that_nobody_closed(self):
+        with Site() as site, session_of(ConpoolAdapter()) as session:
+            response = session.get(site.url("/half"), stream=True)
+            client = session.get_adapter("http://").client
+            del response
+            poll_until(lambda: gc.collect() is None or not client.stats()["pool"]["figures"]["requests.running"],
+                       "the request's end")
 
     def test_pickled(self):
         adapter = ConpoolAdapter(conpool.Limits(max_connections=3), retry_attempts=2)

@@ -123,6 +123,11 @@ class Wheel(Case):
             self.assertIn(part, names)
         self.assertTrue(any(name.endswith("LICENSE") for name in names), names)
         self.assertEqual([name for name in names if "__pycache__" in name], [])
+        (about,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        said = zipfile.ZipFile(self.wheel).read(about).decode().splitlines()
+        needs = [line for line in said if line.startswith("Requires-Dist:") and "extra ==" not in line]
+        self.assertEqual(needs, [])
+        self.assertTrue({"Provides-Extra: httpx", "Provides-Extra: requests"} <= set(said), said)
 
     def test_in_an_empty_environment(self):
         self.assert_own(self.program(self.python), self.place / "empty")
