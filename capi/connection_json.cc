@@ -6,22 +6,6 @@
 namespace conpool::capi {
 namespace {
 
-void add_attempts(std::string* out, const std::vector<Attempt>& attempts) {
-  *out += '[';
-  for (const Attempt& attempt : attempts) {
-    if (out->back() != '[') *out += ',';
-    JsonObject object(out);
-    object.text("phase", phase_name(attempt.phase));
-    object.text("target", attempt.target);
-    object.number("round", attempt.round);
-    object.number("started_ns", attempt.started);
-    object.number("duration_ns", attempt.duration);
-    object.text("status", status_name(attempt.failure.status));
-    if (attempt.failure.status != Status::OK) object.text("result", failure_text(attempt.failure));
-  }
-  *out += ']';
-}
-
 void add_tls(std::string* out, const tls::TlsFacts& tls) {
   JsonObject object(out);
   object.text("version", tls.version);
@@ -37,6 +21,22 @@ void add_tls(std::string* out, const tls::TlsFacts& tls) {
 }
 
 }  // namespace
+
+void add_attempts(std::string* out, const std::vector<Attempt>& attempts) {
+  *out += '[';
+  for (const Attempt& attempt : attempts) {
+    if (out->back() != '[') *out += ',';
+    JsonObject object(out);
+    object.text("phase", phase_name(attempt.phase));
+    object.text("target", attempt.target);
+    object.number("round", attempt.round);
+    object.number("started_ns", attempt.started);
+    object.number("duration_ns", attempt.duration);
+    object.text("status", status_name(attempt.failure.status));
+    if (attempt.failure.status != Status::OK) object.text("result", failure_text(attempt.failure));
+  }
+  *out += ']';
+}
 
 std::string connection_json(const pool::Lease& lease, Time now) {
   const pool::ConnectionFacts& facts = lease.facts();

@@ -1,6 +1,7 @@
 // A response's facts as JSON.
 #include "capi/response_json.h"
 
+#include "capi/connection_json.h"
 #include "capi/json_object.h"
 
 namespace conpool::capi {
@@ -64,6 +65,8 @@ std::string response_json(const client::Response& response) {
       object.flag("reused", facts.uses > 1);
       object.number("uses", static_cast<int64_t>(facts.uses));
       object.number("rtt_ns", facts.connection->rtt);
+      object.key("attempts");
+      add_attempts(&out, facts.connection->attempts);
       if (facts.connection->tls.has_value()) {
         object.text("tls_version", facts.connection->tls->version);
         object.text("tls_cipher", facts.connection->tls->cipher);

@@ -196,8 +196,9 @@ enum {
   CONPOOL_E_OPS_LIMIT = -702,
   CONPOOL_E_ENDPOINTS_LIMIT = -703,
   CONPOOL_E_PINNED_LIMIT = -704,
-  CONPOOL_E_BREAKER_OPEN = -705,
   CONPOOL_E_POOL_EXHAUSTED = -706,
+
+  CONPOOL_E_BREAKER_OPEN = -800,
 
   CONPOOL_E_CANCELLED = -900,
   CONPOOL_E_TIMEOUT = -901,
@@ -681,7 +682,8 @@ CONPOOL_API int32_t conpool_queue_next(conpool_queue* queue, conpool_event* even
  * loop.drive = caller: or something to do). For poll, epoll and their like; never read, write or
  * close it. Made at the first call.
  *
- * Returns the descriptor, or a negative status. Any thread.
+ * Returns the descriptor, or a negative status: CONPOOL_E_UNSUPPORTED with loop.world = simulated,
+ * whose time passes only in calls. Any thread.
  */
 CONPOOL_API int32_t conpool_queue_fd(conpool_queue* queue) CONPOOL_NOEXCEPT;
 
@@ -805,9 +807,9 @@ CONPOOL_API conpool_status conpool_request_body_fd(conpool_request* request, int
 CONPOOL_API conpool_status conpool_request_body_stream(conpool_request* request,
                                                        int64_t size) CONPOOL_NOEXCEPT;
 
-/* Declares (1) or not (0) that the request may be sent again, whatever its method, because sending
- * it twice has the effect of once. Returns CONPOOL_E_WRONG_STATE after the first start. One at a
- * time. */
+/* Declares (1) that the request may be sent again, whatever its method, because sending it twice
+ * has the effect of once; or (0) that it may not. Without this call its method says so. Returns
+ * CONPOOL_E_WRONG_STATE after the first start. One at a time. */
 CONPOOL_API conpool_status conpool_request_idempotent(conpool_request* request,
                                                       int32_t idempotent) CONPOOL_NOEXCEPT;
 
@@ -919,9 +921,9 @@ CONPOOL_API const uint8_t* conpool_response_body(const conpool_response* respons
                                                  size_t* size) CONPOOL_NOEXCEPT;
 /*
  * Facts as JSON text: how often the request was sent and why again, whether its connection was used
- * before, connection id and address, protocol, when each phase ended (nanoseconds from the start;
- * names, connect and TLS only where a connection was dialed for it), bytes of the bodies. Free it
- * with conpool_text_free. Any thread; does not block.
+ * before, connection id and address, the attempts of its dial, protocol, when each phase ended
+ * (nanoseconds from the start; names, connect and TLS only where a connection was dialed for it),
+ * bytes of the bodies. Free it with conpool_text_free. Any thread; does not block.
  */
 CONPOOL_API conpool_status conpool_response_describe(const conpool_response* response,
                                                      char** out) CONPOOL_NOEXCEPT;

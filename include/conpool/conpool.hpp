@@ -11,9 +11,9 @@
 //   Result<T>   a value, or the Error why there is none. Nothing here throws, and it compiles
 //               without exceptions and without run-time type information. An allocation of this
 //               header's own that fails is std::bad_alloc, as everywhere in the standard library
-//   handles     Pool, Endpoint, Request and the others can be moved and not copied, and free what
-//               they hold. They may be destroyed in any order. A handle that was moved from, or
-//               default made, is empty: functions on it answer CONPOOL_E_INVALID
+//   handles     Pool, Endpoint, Request, ... can be moved and not copied, and free what they hold.
+//               They may be destroyed in any order. A handle that was moved from, or default made,
+//               is empty: functions on it answer CONPOOL_E_INVALID
 //   three ways  each op can be waited for at once (`endpoint.acquire()`), be started and waited for
 //               later (`endpoint.start_acquire()`, an Op<T>), or report to a Queue
 //               (`endpoint.start_acquire({queue, 7})`, the op's id; its Events come from the queue)

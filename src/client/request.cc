@@ -199,7 +199,7 @@ Result<std::shared_ptr<const FrozenRequest>> Request::freeze() {
     if (!frozen_.load(std::memory_order_relaxed)) {
       if (const Result<void> good = check_whole(); !good) return fail(Failure(good.error()));
       FrozenRequest& parts = *parts_;
-      parts.idempotent = declared_idempotent_ || idempotent_method(parts.head.method);
+      parts.idempotent = declared_idempotent_.value_or(idempotent_method(parts.head.method));
       parts.text = text_of(parts.head);
       parts.head.http1_head =
           http1::encode_head(parts.head, parts.body_size, parts.body != BodyKind::None);

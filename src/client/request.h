@@ -60,7 +60,7 @@ class Request {
   std::shared_ptr<FrozenRequest> parts_;
   std::optional<uint64_t> content_length_;
   bool has_host_ = false;
-  bool declared_idempotent_ = false;
+  std::optional<bool> declared_idempotent_;
   size_t header_bytes_ = 0;
   size_t trailer_bytes_ = 0;
 };

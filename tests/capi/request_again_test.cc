@@ -29,6 +29,7 @@ TEST_P(Again, AnIdempotentOneSurvivesAStaleConnection) {
   EXPECT_EQ(facts["sends"].number(), 2);
   ASSERT_EQ(facts["resends"].items.size(), 1u);
   EXPECT_FALSE(facts["reused"].truth);
+  EXPECT_EQ(facts["attempts"].items.size(), 1u);  // of the dial of the connection that served it
   EXPECT_EQ(server.requests(), 3);
   EXPECT_EQ(metric(pool_, "pool.resends.stale"), 1);
 }
@@ -55,6 +56,15 @@ TEST_P(Again, OneDeclaredIdempotentDoes) {
   EXPECT_EQ(perform(request).status, CONPOOL_OK);
   EXPECT_EQ(server.requests(), 3);
   EXPECT_EQ(perform(request, {{"retry.stale", "0"}}).status, CONPOOL_E_HTTP_NO_RESPONSE);
+}
+
+TEST_P(Again, OneDeclaredNotIdempotentDoesNotWhateverItsMethod) {
+  HttpServer server(never_twice());
+  const RequestPtr request = make_request(pool_, "GET", server.url());
+  ASSERT_EQ(conpool_request_idempotent(request.get(), 0), CONPOOL_OK);
+  ASSERT_EQ(perform(request).status, CONPOOL_OK);
+  EXPECT_EQ(perform(request).status, CONPOOL_E_HTTP_NO_RESPONSE);
+  EXPECT_EQ(server.requests(), 2);
 }
 
 TEST_P(Again, AFreshConnectionThatEndsIsNoStaleOne) {

@@ -148,6 +148,16 @@ class Leases(support.Case):
                 connection.sendall(b"y\n")
                 self.assertEqual(connection.recv(), b"+y\n")
 
+    def test_requests_to_addresses(self):
+        with support.RawServer(lambda *_: support.reply(b"hi")) as server, conpool.Client() as client:
+            at = client.endpoint("http://shop.test", addresses=[f"127.0.0.1:{server.port}"])
+            response = client.get("/x", endpoint=at)
+            self.assertEqual(response.content, b"hi")
+            self.assertEqual(response.connection.address, f"127.0.0.1:{server.port}")
+            self.assertEqual(len(response.connection.attempts), 1)
+            with self.assertRaises(conpool.UsageError):
+                client.endpoint("ftp://shop.test", addresses=["127.0.0.1:1"])
+
     def test_wrong_places(self):
         with conpool.Client() as client:
             for arguments in (

@@ -116,6 +116,6 @@ class Crates(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    LIBRARY_DIR, TARGET = pathlib.Path(sys.argv[1]).parent, sys.argv[2]
+    LIBRARY_DIR, TARGET = pathlib.Path(sys.argv[1]).resolve().parent, sys.argv[2]
     del sys.argv[1:]
     main()

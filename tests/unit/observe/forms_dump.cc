@@ -24,7 +24,8 @@ void dump_events(std::string_view form, uint64_t seed) {
   EventRing ring(300, EventLevel::DEBUG);
   for (int i = 0; i < 400; ++i) {
     const std::string text = random_text(rng, 80);
-    ring.emit({.kind = static_cast<EventKind>(i % static_cast<int>(kEventKinds)),
+    const auto kind = static_cast<EventKind>(i % static_cast<int>(kEventKinds));
+    ring.emit({.kind = kind,
                .time = static_cast<Time>(rng.up_to(uint64_t{1} << 60)),
                .endpoint = rng.up_to(3),
                .connection = rng.up_to(3),
@@ -34,7 +35,8 @@ void dump_events(std::string_view form, uint64_t seed) {
                .first = static_cast<int64_t>(rng.next()),
                .second = static_cast<int64_t>(rng.next()),
                .duration = static_cast<Nanos>(rng.up_to(1) == 0 ? 0 : rng.up_to(1 << 30)),
-               .text = text});
+               .text = text,
+               .name = kind == EventKind::Application ? "own" : ""});
   }
   const auto records = ring.snapshot().records;
   const std::string out = form == "jsonl"   ? events_jsonl(records)

@@ -197,7 +197,7 @@ class BaseClient:
     ) -> Endpoint:
         """An endpoint: by URL ("https://host", "tcp://host:port", "tls://host:port", "unix:/path"),
         by host and port (or ports, which are raced), or by addresses, with the host as the name to
-        verify."""
+        verify: `endpoint("https://host", addresses=["192.0.2.1:443"])`."""
         if isinstance(target, Endpoint):
             return target
         handle, error, pool = _ffi.Owned("endpoint"), _ffi.Owned("error"), self._opened()
@@ -205,7 +205,8 @@ class BaseClient:
         outs = _ffi.out(handle), _ffi.out(error)
         if addresses is not None:
             listed = ",".join([addresses] if isinstance(addresses, str) else addresses).encode()
-            config = make_config({"tls_server_name": target or None, **options})
+            scheme, name = name.split(b"://", 1) if b"://" in name else (scheme, name)
+            config = make_config({"tls_server_name": name.decode() or None, **options})
             status = lib.endpoint_new_addresses(pool, scheme, listed, len(listed), config, *outs)
         elif port is not None:
             numbers = [port] if isinstance(port, int) else list(port)

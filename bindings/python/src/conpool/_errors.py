@@ -185,7 +185,6 @@ BY_NAME: dict[str, type[HTTPError]] = {
     "E_QUEUE_TIMEOUT": PoolTimeout,
     "E_CLOSED": ClosedError,
     "E_CANCELLED": CancelledError,
-    "E_BREAKER_OPEN": CircuitOpenError,
 }
 BY_CLASS = {
     _ffi.CLASS_USAGE: UsageError,

@@ -96,7 +96,7 @@ class ConnectionInfo(NamedTuple):
     rtt: float = 0.0  #: its round trip in seconds
     tls_version: str | None = None
     alpn: str | None = None
-    attempts: tuple[dict[str, Any], ...] = ()  #: of its dial, where the library tells them
+    attempts: tuple[dict[str, Any], ...] = ()  #: of its dial, as the library tells them
 
 
 def _lines(response: Any, kind: str) -> list[tuple[bytes, bytes]]:

@@ -158,7 +158,7 @@ pub const CONPOOL_E_ENDPOINTS_LIMIT: i32 = -703;
 /// Too many bytes are held by the application.
 pub const CONPOOL_E_PINNED_LIMIT: i32 = -704;
 /// The circuit breaker is open.
-pub const CONPOOL_E_BREAKER_OPEN: i32 = -705;
+pub const CONPOOL_E_BREAKER_OPEN: i32 = -800;
 /// Every connection is in use.
 pub const CONPOOL_E_POOL_EXHAUSTED: i32 = -706;
 /// Cancelled.

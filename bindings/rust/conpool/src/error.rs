@@ -66,7 +66,6 @@ impl ErrorKind {
     pub fn of_code(status: i32) -> ErrorKind {
         match status {
             sys::CONPOOL_E_FORKED => return ErrorKind::Forked,
-            sys::CONPOOL_E_BREAKER_OPEN => return ErrorKind::Breaker,
             sys::CONPOOL_E_CANCELLED => return ErrorKind::Cancelled,
             sys::CONPOOL_E_TIMEOUT => return ErrorKind::Timeout,
             sys::CONPOOL_E_CLOSED => return ErrorKind::Closed,
