@@ -241,8 +241,8 @@ class SamePrograms(common.Case):
         for name, transport in (("httpx", stock), ("conpool", ours)):
             with Site(certificate) as site:
                 found = self.run_async(run(self.way, transport, program, site))
-                # Ports and names differ from site to site.
-                found = [eval(repr(one).replace(str(site.port), "PORT")) for one in found]
+                # Ports and names differ from site to site. A checksum may hold the digits of a port.
+                found = [eval(repr(one).replace(f":{site.port}", ":PORT")) for one in found]
             if name == "httpx":
                 expected = found
         for theirs, mine in zip(expected, found):

@@ -194,7 +194,7 @@ class SamePrograms(common.Case):
                 for name, value in settings.items():
                     setattr(session, name, value)
                 # Ports differ from site to site.
-                found = [eval(repr(one).replace(str(site.port), "PORT")) for one in program(session, site)]
+                found = [eval(repr(one).replace(f":{site.port}", ":PORT")) for one in program(session, site)]
             if kind is not ConpoolAdapter:
                 expected = found
         for theirs, mine in zip(expected, found):
