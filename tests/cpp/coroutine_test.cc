@@ -211,6 +211,95 @@ TEST(Coroutines, DestroyingATaskCancelsWhatItAwaits) {
   ASSERT_TRUE(io.run());
 }
 
+// Await what is not theirs.
+Task<void> await_other(Pending<Response>& pending, int* alive) {
+  const Counted counted(alive);
+  Result<Response> got = co_await pending;
+  ++*alive;
+}
+Task<void> await_parts(AsyncStream& stream, int* alive) {
+  const Counted counted(alive);
+  for (;;) {
+    Result<Event> event = co_await stream.next();
+    if (!event || !*event) co_return;
+  }
+}
+
+TEST(Coroutines, ATaskMayGoBeforeThePendingThatItAwaits) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  Pending<Response> pending = io.get(pool, server.url("/x"));
+  int alive = 0;
+  {
+    Task<void> task = await_other(pending, &alive);
+    task.start();
+    EXPECT_EQ(alive, 1);
+  }
+  ASSERT_TRUE(io.run());
+  EXPECT_EQ(alive, 0);  // and nobody was resumed
+  EXPECT_EQ(pending.result().value().body(), "/x");
+}
+
+TEST(Coroutines, ThePendingMayGoBeforeTheTaskThatAwaitsIt) {
+  Server server(Server::silent);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  int alive = 0;
+  auto pending = std::make_unique<Pending<Response>>(io.get(pool, "http://" + server.address()));
+  {
+    Task<void> task = await_other(*pending, &alive);
+    task.start();
+    pending.reset();
+    ASSERT_TRUE(io.run());
+    EXPECT_FALSE(task.done());
+    EXPECT_EQ(alive, 1);
+  }
+  EXPECT_EQ(alive, 0);
+}
+
+TEST(Coroutines, AStreamMayGoBeforeTheTaskThatAwaitsIt) {
+  Server server(Server::silent);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  const Request request = pool.request("GET", "http://" + server.address()).value();
+  for (const bool replaced : {false, true}) {
+    int alive = 0;
+    auto stream = std::make_unique<AsyncStream>(io.stream(request).value());
+    {
+      Task<void> task = await_parts(*stream, &alive);
+      task.start();
+      AsyncStream other = io.stream(request).value();
+      if (replaced) {
+        *stream = std::move(other);
+        stream->cancel();
+      } else {
+        stream.reset();
+        other.cancel();
+      }
+      ASSERT_TRUE(io.run());
+      EXPECT_FALSE(task.done());
+    }
+    EXPECT_EQ(alive, 0);
+  }
+}
+
+TEST(Coroutines, ATaskMayGoBeforeTheStreamThatItAwaits) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  const Request request = pool.request("GET", server.url("/x")).value();
+  AsyncStream stream = io.stream(request).value();
+  int alive = 0;
+  {
+    Task<void> task = await_parts(stream, &alive);
+    task.start();
+  }
+  ASSERT_TRUE(io.run());
+  EXPECT_EQ(alive, 0);
+  EXPECT_EQ(stream.next().await_resume().value().kind(), CONPOOL_EVENT_HEAD);
+}
+
 Task<conpool_status> cancelled(Dispatcher& io, const Pool& pool, std::string url) {
   Pending<Response> pending = io.get(pool, url);
   pending.cancel();

@@ -178,6 +178,57 @@ inline Receiver::~Receiver() {
   if (core != nullptr) core->remove(*this);
 }
 
+class Waiters;
+
+// A coroutine that waits for a receiver, from the object in its frame. Whichever of the two is
+// destroyed first tells the other.
+class Waiter {
+ public:
+  Waiter() noexcept = default;
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+  ~Waiter();
+
+ private:
+  friend class Waiters;
+  std::coroutine_handle<> coroutine_;
+  Waiters* at_ = nullptr;  // nullptr: resumed, or never to be
+};
+
+// Where the one coroutine that waits for a receiver is found.
+class Waiters {
+ public:
+  Waiters() noexcept = default;
+  Waiters(const Waiters&) = delete;
+  Waiters& operator=(const Waiters&) = delete;
+  ~Waiters() { drop(); }
+
+  void put(Waiter& waiter, std::coroutine_handle<> coroutine) noexcept {
+    drop();
+    waiter.coroutine_ = coroutine;
+    waiter.at_ = this;
+    waiter_ = &waiter;
+  }
+  // Whoever waits stays suspended until its owner destroys it.
+  void drop() noexcept {
+    if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->at_ = nullptr;
+  }
+  // May destroy this.
+  void resume() {
+    if (waiter_ == nullptr) return;
+    const std::coroutine_handle<> coroutine = waiter_->coroutine_;
+    drop();
+    coroutine.resume();
+  }
+
+ private:
+  Waiter* waiter_ = nullptr;
+};
+
+inline Waiter::~Waiter() {
+  if (at_ != nullptr) at_->drop();
+}
+
 // A function that takes a T, whatever it captured.
 template <typename T>
 class Handler {
@@ -232,7 +283,7 @@ class PendingState final : public Receiver {
   // Nobody wants the result any more.
   void let_go() {
     held_ = false;
-    waiter = nullptr;
+    waiters.drop();
     if (!over() && core != nullptr) {
       if (!borrows) {
         conpool_op_cancel(op);
@@ -250,7 +301,7 @@ class PendingState final : public Receiver {
     event_ = std::move(event);
     if (handler_ != nullptr) return tell();
     if (!held_) return let_go();
-    if (waiter) std::exchange(waiter, nullptr).resume();
+    waiters.resume();
   }
   void tell() override {
     const std::unique_ptr<Handler<Result<T>>> handler = std::move(handler_);
@@ -264,7 +315,7 @@ class PendingState final : public Receiver {
     if (!held_ || handler_ != nullptr) delete this;
   }
 
-  std::coroutine_handle<> waiter;
+  Waiters waiters;
 
  private:
   bool held_ = true;
@@ -276,6 +327,7 @@ class PendingState final : public Receiver {
 }  // namespace detail
 
 // An op that a dispatcher started. Await it in any type of coroutine, once, or give it a function.
+// A coroutine that awaits one which is destroyed, or replaced, stays suspended.
 template <typename T>
 class [[nodiscard]] Pending {
  public:
@@ -316,17 +368,21 @@ class [[nodiscard]] Pending {
   // What co_await waits with.
   class Awaiter {
    public:
-    explicit Awaiter(Pending* pending) noexcept : pending_(pending) {}
-    bool await_ready() const noexcept { return pending_->done(); }
-    void await_suspend(std::coroutine_handle<> waiter) const noexcept {
-      pending_->state_->waiter = waiter;
+    explicit Awaiter(State* state) noexcept : state_(state) {}
+    bool await_ready() const noexcept { return state_ == nullptr || state_->over(); }
+    void await_suspend(std::coroutine_handle<> coroutine) noexcept {
+      state_->waiters.put(waiter_, coroutine);
     }
-    Result<T> await_resume() const { return pending_->result(); }
+    Result<T> await_resume() const {
+      if (state_ == nullptr) return Error(CONPOOL_E_STALE);
+      return state_->take();
+    }
 
    private:
-    Pending* pending_;
+    State* state_;
+    detail::Waiter waiter_;
   };
-  Awaiter operator co_await() noexcept { return Awaiter(this); }
+  Awaiter operator co_await() noexcept { return Awaiter(state_); }
 
  private:
   State* state_;
@@ -358,7 +414,7 @@ class StreamState final : public Receiver {
   // Nobody wants the rest any more.
   void let_go() {
     held_ = false;
-    waiter = nullptr;
+    waiters.drop();
     events_.clear();
     if (!over() && core != nullptr) {
       if (!borrows) {
@@ -382,7 +438,7 @@ class StreamState final : public Receiver {
       if (over()) let_go();
     } else {
       events_.push_back(std::move(event));
-      if (waiter) std::exchange(waiter, nullptr).resume();
+      waiters.resume();
     }
   }
   // One part at a time: whatever the function throws, the others are told later.
@@ -407,7 +463,7 @@ class StreamState final : public Receiver {
     if (!held_ || handler_ != nullptr) delete this;
   }
 
-  std::coroutine_handle<> waiter;
+  Waiters waiters;
 
  private:
   void tell_later() {
@@ -445,25 +501,18 @@ class AsyncStream {
   class Next {
    public:
     explicit Next(detail::StreamState* state) noexcept : state_(state) {}
-    Next(const Next&) = delete;
-    Next& operator=(const Next&) = delete;
-    ~Next() {
-      if (waits_) state_->waiter = nullptr;
-    }
     bool await_ready() const noexcept { return state_ == nullptr || state_->ready(); }
-    void await_suspend(std::coroutine_handle<> waiter) noexcept {
-      state_->waiter = waiter;
-      waits_ = true;
+    void await_suspend(std::coroutine_handle<> coroutine) noexcept {
+      state_->waiters.put(waiter_, coroutine);
     }
-    Result<Event> await_resume() {
-      waits_ = false;
+    Result<Event> await_resume() const {
       if (state_ == nullptr) return Error(CONPOOL_E_STALE);
       return state_->take();
     }
 
    private:
     detail::StreamState* state_;
-    bool waits_ = false;
+    detail::Waiter waiter_;
   };
   // The next part, as Stream::next: an empty event when the response is over.
   Next next() const noexcept { return Next(state_); }
