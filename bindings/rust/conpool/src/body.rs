@@ -1,15 +1,10 @@
 //! Bodies of requests: memory, files, readers, pieces.
 
-use crate::client::status;
-use crate::engine::{lock, start_thread, Call, Engine, Pool};
-use crate::error::Error;
-use crate::raw::wait;
-use crate::sys;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::io::OwnedFd;
-use std::ptr;
-use std::sync::{Arc, Mutex};
+use crate::{
+    client::status, engine::lock, engine::start_thread, engine::Call, engine::Engine, engine::Pool,
+    error::Error, raw::wait, sys,
+};
+use std::{fs::File, io, io::Read, io::Write, os::unix::io::OwnedFd, ptr, sync::Arc, sync::Mutex};
 
 /// Bytes that somebody else's op may borrow: their place in memory does not move.
 pub(crate) type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;

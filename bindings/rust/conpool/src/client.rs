@@ -1,17 +1,12 @@
 //! Clients and endpoints: what a program makes once and uses from everywhere.
 
-use crate::engine::{lock, Call, Engine, Keep, Op, Pool};
-use crate::error::Error;
-use crate::lease::Connection;
-use crate::options::{OptionValue, Options};
-use crate::raw::{c_text, checked, create, nanoseconds, text_of, wait, Event, Handle};
-use crate::request::{Request, RequestBuilder};
-use crate::response::NO_CONFIG;
-use crate::sys;
-use std::net::SocketAddr;
-use std::ptr;
-use std::sync::Arc;
-use std::time::Duration;
+use crate::{
+    engine::lock, engine::Call, engine::Engine, engine::Keep, engine::Op, engine::Pool,
+    error::Error, lease::Connection, options::OptionValue, options::Options, raw::c_text,
+    raw::checked, raw::create, raw::nanoseconds, raw::text_of, raw::wait, raw::Event, raw::Handle,
+    request::Request, request::RequestBuilder, response::NO_CONFIG, sys,
+};
+use std::{net::SocketAddr, ptr, sync::Arc, time::Duration};
 
 /// A pool of connections, and everything that is asked of it.
 ///

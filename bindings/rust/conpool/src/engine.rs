@@ -5,19 +5,13 @@
 //! events into slots and wakes their futures after every lock is released. A slot stays until the
 //! op's last event, also when its future is gone: it keeps what the op has borrowed.
 
-use crate::error::Error;
-use crate::raw::{create, Event, Handle, NO_EVENT};
-use crate::sys;
-use std::any::Any;
-use std::collections::{HashMap, VecDeque};
-use std::future::Future;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
-use std::time::Duration;
+use crate::{error::Error, raw::create, raw::Event, raw::Handle, raw::NO_EVENT, sys};
+use std::{
+    any::Any, collections::HashMap, collections::VecDeque, future::Future, panic::catch_unwind,
+    panic::AssertUnwindSafe, pin::Pin, sync::atomic::AtomicBool, sync::atomic::Ordering, sync::Arc,
+    sync::Mutex, sync::MutexGuard, sync::PoisonError, task::Context, task::Poll, task::Wake,
+    task::Waker, thread, time::Duration,
+};
 
 /// What an op has borrowed: it lives until the op's last event.
 pub(crate) type Keep = Option<Box<dyn Any + Send>>;
@@ -104,13 +98,16 @@ pub(crate) struct Engine {
     queue: Handle<sys::conpool_queue>,
     table: Mutex<Table>,
     pumped: AtomicBool,
+    /// The threads that drive futures on this queue now.
+    running: Mutex<Vec<Arc<Flag>>>,
 }
 
 impl Engine {
     pub(crate) fn new(pool: &Pool) -> Result<Arc<Self>, Error> {
         // SAFETY: the pool lives.
         let queue = create(|out, _| unsafe { sys::conpool_queue_new(pool.handle.get(), out) })?;
-        Ok(Arc::new(Engine { queue, table: Mutex::default(), pumped: AtomicBool::new(false) }))
+        let (table, running) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Engine { queue, table, pumped: AtomicBool::new(false), running }))
     }
 
     pub(crate) fn queue(&self) -> *mut sys::conpool_queue {
@@ -147,7 +144,14 @@ impl Engine {
             return Ok(());
         }
         let engine = Arc::clone(self);
-        let pump = move || while engine.turn_when_free(sys::CONPOOL_FOREVER).is_ok() {};
+        let pump = move || loop {
+            match engine.turn(sys::CONPOOL_FOREVER) {
+                // With loop.drive = caller another thread drives the loop.
+                Err(error) if error.code() == sys::CONPOOL_E_BUSY => thread::sleep(MOMENT),
+                Err(_) => return,
+                Ok(_) => {}
+            }
+        };
         let started = start_thread("conpool-pump", pump);
         self.pumped.store(started.is_ok(), Ordering::Release);
         started
@@ -169,17 +173,15 @@ impl Engine {
             // A panic of one program's waker must not end the thread that all others wait for.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
-        Ok(count)
-    }
-
-    /// The same; where another thread drives the loop (`loop.drive = caller`) it lets it.
-    fn turn_when_free(&self, timeout_ns: i64) -> Result<usize, Error> {
-        loop {
-            match self.turn(timeout_ns) {
-                Err(error) if error.code() == sys::CONPOOL_E_BUSY => thread::sleep(MOMENT),
-                result => return result,
-            }
+        // A wake ends the wait of one thread. Where that was meant for another one it is handed on.
+        let own = thread::current().id();
+        let meant = |flag: &Arc<Flag>| flag.thread.id() != own && flag.is_woken();
+        if lock(&self.running).iter().any(meant) {
+            // SAFETY: the queue lives.
+            unsafe { sys::conpool_queue_wake(self.queue.get()) };
+            thread::yield_now();
         }
+        Ok(count)
     }
 
     fn deliver(&self, event: Event) -> Option<Waker> {
@@ -234,21 +236,38 @@ impl Engine {
         self: &Arc<Self>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Error> {
-        let flag = Arc::new(Flag {
-            woken: AtomicBool::new(true),
-            thread: thread::current(),
-            engine: Some(Arc::clone(self)),
-        });
-        let waker = Waker::from(Arc::clone(&flag));
+        let running = Running::new(self);
+        let waker = Waker::from(Arc::clone(&running.0));
         let mut context = Context::from_waker(&waker);
         loop {
-            if flag.woken.swap(false, Ordering::AcqRel) {
+            if running.0.woken.swap(false, Ordering::AcqRel) {
                 if let Poll::Ready(value) = poll(&mut context) {
                     return Ok(value);
                 }
             }
-            let ready = flag.woken.load(Ordering::Acquire);
-            self.turn_when_free(if ready { 0 } else { sys::CONPOOL_FOREVER })?;
+            match self.turn(if running.0.is_woken() { 0 } else { sys::CONPOOL_FOREVER }) {
+                Err(error) if error.code() == sys::CONPOOL_E_BUSY => thread::sleep(MOMENT),
+                result => drop(result?),
+            }
+        }
+    }
+}
+
+/// A thread's entry among those that drive futures on a queue.
+struct Running(Arc<Flag>);
+
+impl Running {
+    fn new(engine: &Arc<Engine>) -> Self {
+        let flag = Flag::new(Some(Arc::clone(engine)));
+        lock(&engine.running).push(Arc::clone(&flag));
+        Running(flag)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(engine) = &self.0.engine {
+            lock(&engine.running).retain(|flag| !Arc::ptr_eq(flag, &self.0));
         }
     }
 }
@@ -366,6 +385,16 @@ struct Flag {
     engine: Option<Arc<Engine>>,
 }
 
+impl Flag {
+    fn new(engine: Option<Arc<Engine>>) -> Arc<Self> {
+        Arc::new(Flag { woken: AtomicBool::new(true), thread: thread::current(), engine })
+    }
+
+    fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+}
+
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::Release);
@@ -390,8 +419,7 @@ impl Wake for Flag {
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = Box::pin(future);
-    let flag =
-        Arc::new(Flag { woken: AtomicBool::new(true), thread: thread::current(), engine: None });
+    let flag = Flag::new(None);
     let waker = Waker::from(Arc::clone(&flag));
     let mut context = Context::from_waker(&waker);
     loop {

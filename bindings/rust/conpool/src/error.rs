@@ -2,10 +2,7 @@
 
 use crate::raw::{borrowed, duration, Handle};
 use crate::sys;
-use std::error::Error as StdError;
-use std::fmt;
-use std::io;
-use std::time::Duration;
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
 /// What a call failed with.
 ///

@@ -1,10 +1,8 @@
 //! The pool's recorded events, and the program's own among them.
 
-use crate::client::{status, Client};
-use crate::error::Error;
-use crate::facts::Facts;
-use crate::raw::{c_text, text_of};
-use crate::sys;
+use crate::{
+    client::status, client::Client, error::Error, facts::Facts, raw::c_text, raw::text_of, sys,
+};
 
 /// How urgent an event is: the choices of the option `events.level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,17 +1,10 @@
 //! Responses that are taken in parts, while the request's body may still be under way.
 
-use crate::body::{BodyWriter, Upload};
-use crate::client::Client;
-use crate::engine::{Engine, Op};
-use crate::error::Error;
-use crate::raw::Event;
-use crate::response::{Chunk, Response};
-use crate::sys;
-use std::future::Future;
-use std::io::{self, Read};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use crate::{
+    body::BodyWriter, body::Upload, client::Client, engine::Engine, engine::Op, error::Error,
+    raw::Event, response::Chunk, response::Response, sys,
+};
+use std::{future::Future, io, io::Read, pin::Pin, sync::Arc, task::Context, task::Poll};
 
 /// A request under way, whose response is taken in parts by futures.
 ///

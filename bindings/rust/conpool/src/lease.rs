@@ -1,20 +1,15 @@
 //! Leases: connections for every protocol that the program speaks itself.
 
-use crate::client::{status, wait_for, Client, Start};
-use crate::engine::{block_on, lock, Call, Op};
-use crate::error::Error;
-use crate::facts::Facts;
-use crate::raw::{borrowed, text_of, Event, Handle};
-use crate::response::Chunk;
-use crate::sys;
-use std::fmt;
-use std::future::Future;
-use std::io::{self, Read, Write};
-use std::os::unix::io::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use crate::{
+    client::status, client::wait_for, client::Client, client::Start, engine::block_on,
+    engine::lock, engine::Call, engine::Op, error::Error, facts::Facts, raw::borrowed,
+    raw::text_of, raw::Event, raw::Handle, response::Chunk, sys,
+};
+use std::{
+    fmt, future::Future, io, io::Read, io::Write, os::unix::io::AsFd, os::unix::io::AsRawFd,
+    os::unix::io::BorrowedFd, os::unix::io::FromRawFd, os::unix::io::OwnedFd, os::unix::io::RawFd,
+    pin::Pin, sync::Arc, sync::Mutex, task::Context, task::Poll, time::Duration,
+};
 
 /// One lease of one connection, plain or TLS. Its bytes are the program's alone.
 ///

@@ -1,8 +1,6 @@
 //! Options by name. The library knows them; this crate only writes values in its form.
 
-use crate::error::Error;
-use crate::raw::{c_text, checked, create, Handle};
-use crate::sys;
+use crate::{error::Error, raw::c_text, raw::checked, raw::create, raw::Handle, sys};
 use std::time::Duration;
 
 /// A value that an option can be set to.

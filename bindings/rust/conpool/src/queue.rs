@@ -1,14 +1,10 @@
 //! Queues for programs that have a loop or reactor of their own.
 
-use crate::client::Client;
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::raw::nanoseconds;
-use crate::sys;
-use std::future::Future;
-use std::os::unix::io::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::Arc;
-use std::time::Duration;
+use crate::{client::Client, engine::Engine, error::Error, raw::nanoseconds, sys};
+use std::{
+    future::Future, os::unix::io::AsFd, os::unix::io::AsRawFd, os::unix::io::BorrowedFd,
+    os::unix::io::RawFd, sync::Arc, time::Duration,
+};
 
 /// Where the events of calls arrive, in place of the client's own thread.
 ///

@@ -1,11 +1,7 @@
 //! What the C library gives: owned handles, texts and events, each freed once.
 
-use crate::engine::MOMENT;
-use crate::error::Error;
-use crate::sys::{self, c_char, c_void};
-use std::ffi::{CStr, CString};
-use std::ptr::{self, NonNull};
-use std::time::Duration;
+use crate::{engine::MOMENT, error::Error, sys, sys::c_char, sys::c_void};
+use std::{ffi::CStr, ffi::CString, ptr, ptr::NonNull, time::Duration};
 
 /// An object of the C library with its free function.
 ///

@@ -1,20 +1,13 @@
 //! Requests: built, then sent as often as wanted, blocking or as futures.
 
-use crate::body::{Body, Form, Shared, Upload};
-use crate::client::{Client, Endpoint};
-use crate::engine::{lock, Call, Engine, Keep, Op};
-use crate::error::Error;
-use crate::exchange::{AsyncExchange, Exchange};
-use crate::options::{Config, OptionValue, Options};
-use crate::raw::{c_text, checked, create, wait, Event, Handle};
-use crate::response::Response;
-use crate::sys;
-use std::fmt;
-use std::io::Read;
-use std::os::unix::io::AsRawFd;
-use std::ptr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use crate::{
+    body::Body, body::Form, body::Shared, body::Upload, client::Client, client::Endpoint,
+    engine::lock, engine::Call, engine::Engine, engine::Keep, engine::Op, error::Error,
+    exchange::AsyncExchange, exchange::Exchange, options::Config, options::OptionValue,
+    options::Options, raw::c_text, raw::checked, raw::create, raw::wait, raw::Event, raw::Handle,
+    response::Response, sys,
+};
+use std::{fmt, io::Read, os::unix::io::AsRawFd, ptr, sync::Arc, sync::Mutex, time::Duration};
 
 type Field = (Vec<u8>, Vec<u8>);
 

@@ -1,13 +1,10 @@
 //! The program as resolver of names.
 
-use crate::client::{status, Client};
-use crate::engine::{lock, start_thread, Engine};
-use crate::error::Error;
-use crate::raw::{borrowed, Event, Handle, NO_EVENT};
-use crate::sys;
-use std::net::IpAddr;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::Arc;
+use crate::{
+    client::status, client::Client, engine::lock, engine::start_thread, engine::Engine,
+    error::Error, raw::borrowed, raw::Event, raw::Handle, raw::NO_EVENT, sys,
+};
+use std::{net::IpAddr, panic::catch_unwind, panic::AssertUnwindSafe, sync::Arc};
 
 /// A name to resolve, and the family of addresses that is asked for.
 #[derive(Clone, Debug)]

@@ -1,14 +1,7 @@
 //! Responses, their headers, and the bytes that are received.
 
-use crate::error::Error;
-use crate::facts::Facts;
-use crate::raw::{bytes, text_of, Handle};
-use crate::sys::{self, c_char};
-use std::borrow::Cow;
-use std::ffi::CString;
-use std::fmt;
-use std::ops::Deref;
-use std::ptr;
+use crate::{error::Error, facts::Facts, raw::bytes, raw::text_of, raw::Handle, sys, sys::c_char};
+use std::{borrow::Cow, ffi::CString, fmt, ops::Deref, ptr};
 
 /// An HTTP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

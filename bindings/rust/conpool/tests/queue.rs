@@ -219,6 +219,35 @@ fn several_threads_take_turns_on_one_queue() {
     }
 }
 
+/// Each wakes the other's futures: a wake that ends the wrong thread's wait must not be lost.
+#[test]
+fn several_threads_run_futures_on_one_queue() {
+    const ALL: usize = 4;
+    let server = Server::echo();
+    let client = builder().option("endpoint.max_connections", ALL as u64).build().unwrap();
+    let queue = Arc::new(client.queue().unwrap());
+    let (tell, told) = mpsc::channel();
+    for number in 0..=ALL {
+        let (queue, url, tell) = (queue.clone(), server.tcp(), tell.clone());
+        thread::spawn(move || {
+            // One of them only takes turns.
+            while number == ALL && queue.turn(None).is_ok() {}
+            let lease = queue.run(queue.client().connect_async(url)).unwrap().unwrap();
+            for _ in 0..3000 {
+                let asked = queue.run(async {
+                    lease.write_async(b"x").await.unwrap();
+                    lease.read_async().await.unwrap().unwrap().len()
+                });
+                assert_eq!(asked.unwrap(), 1);
+            }
+            tell.send(number).unwrap();
+        });
+    }
+    for _ in 0..ALL {
+        told.recv_timeout(4 * LONG).expect("a thread hangs");
+    }
+}
+
 /// An executor of its own kind: four threads that share a line of tasks.
 #[test]
 fn an_executor_with_several_threads() {
