@@ -30,6 +30,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Runs what the program made, a waker or a drop: its panic must not end the thread that all others
+/// wait for, nor keep them from their events.
+fn contained(body: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(body));
+}
+
 /// Starts a thread that nobody waits for.
 pub(crate) fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(body);
@@ -170,8 +176,7 @@ impl Engine {
         let events = batch[..count].iter().map(|raw| unsafe { Event::new(*raw) });
         let wakers: Vec<Waker> = events.filter_map(|event| self.deliver(event)).collect();
         for waker in wakers {
-            // A panic of one program's waker must not end the thread that all others wait for.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            contained(|| waker.wake());
         }
         // A wake ends the wait of one thread. Where that was meant for another one it is handed on.
         let own = thread::current().id();
@@ -208,8 +213,7 @@ impl Engine {
         };
         let waker = state.waker.take();
         drop(state);
-        drop(unwanted);
-        drop(kept);
+        contained(|| drop((unwanted, kept)));
         waker
     }
 
@@ -224,10 +228,8 @@ impl Engine {
                 state.ended = true;
                 (state.keep.take(), state.waker.take())
             };
-            drop(kept);
-            if let Some(waker) = waker {
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-            }
+            contained(|| drop(kept));
+            contained(|| waker.into_iter().for_each(Waker::wake));
         }
     }
 

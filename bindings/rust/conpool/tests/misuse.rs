@@ -28,6 +28,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("panic_in_a_waker", panic_in_a_waker),
     ("dropped_by_its_own_waker", dropped_by_its_own_waker),
     ("forgotten", forgotten),
+    ("panic_in_a_drop", panic_in_a_drop),
 ];
 
 const CLEAN: &str = "clean";
@@ -327,6 +328,48 @@ fn panic_in_a_waker() {
     assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(queue);
     assert_eq!(kind(block_on(call)), ErrorKind::Closed);
+}
+
+struct PanicsInDrop(Vec<u8>);
+
+impl AsRef<[u8]> for PanicsInDrop {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("a body's own fault");
+        }
+    }
+}
+
+fn panic_in_a_drop() {
+    let (hello, silent) = (Server::hello(), Server::silent());
+    let client = client();
+    let post = |client: &Client, server: &Server| {
+        let body = conpool::Body::of(PanicsInDrop(vec![1; 10]));
+        client.post(server.url("/")).body(body).send_async()
+    };
+    // The drop is that of the thread that takes the events, after the last one.
+    let bad: Vec<_> = (0..5).map(|_| post(&client, &silent)).collect();
+    let good = in_flight(&client, &hello.url("/"));
+    drop(bad);
+    for call in good {
+        assert_eq!(block_on(call).unwrap().text(), "hello");
+    }
+    let ended = post(&client, &hello);
+    assert_eq!(block_on(ended).unwrap().text(), "hello");
+    assert_eq!(block_on(client.get(hello.url("/")).send_async()).unwrap().text(), "hello");
+    // The same where a queue closes.
+    let queue = client.queue().unwrap();
+    let bad: Vec<_> = (0..5).map(|_| post(&queue.client(), &silent)).collect();
+    drop(queue);
+    for call in bad {
+        assert_eq!(kind(block_on(call)), ErrorKind::Closed);
+    }
 }
 
 /// Drops the last client on the thread that wakes.
