@@ -314,6 +314,79 @@ TEST(DispatcherEnd, WritesGiveTheirMemoryBackFirst) {
   EXPECT_EQ(told, 2);  // what came while it waited was told afterwards
 }
 
+// Holds the events of a queue that the program takes by itself, while one of their functions
+// destroys a write whose event is among them.
+class Batches : public testing::Test {
+ protected:
+  Batches() {
+    Pending<Connection> acquire = io.acquire(pool.endpoint(server.url()).value());
+    EXPECT_TRUE(io.run());
+    lease = acquire.result().value();
+    io.get(pool, http.url("/x")).then([this](Result<Response> got) {
+      EXPECT_TRUE(got);
+      write.reset();
+      ++told;
+    });
+    take(1);
+    write = std::make_unique<Pending<std::uint64_t>>(io.write(lease, text));
+    io.get(pool, http.url("/y")).then([this](Result<Response> got) {
+      EXPECT_TRUE(got);
+      ++told;
+    });
+    take(3);
+  }
+  void take(std::size_t until) {
+    while (count < until) {
+      const Result<std::size_t> more = io.queue().next(std::span(batch).subspan(count), kLong);
+      ASSERT_GT(more.value(), 0u);
+      count += *more;
+    }
+  }
+
+  Server server{Server::echo};
+  HttpServer http{HttpServer::echo};
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  Connection lease;
+  const std::string text = "hello";
+  std::unique_ptr<Pending<std::uint64_t>> write;
+  std::array<Event, 16> batch;
+  std::size_t count = 0;
+  int told = 0;
+};
+
+TEST_F(Batches, AreToldWhole) {
+  io.dispatch(std::span(batch).first(count));
+  EXPECT_EQ(told, 2);
+  EXPECT_TRUE(io.idle());
+}
+
+TEST_F(Batches, OneByOneDoNotHangEither) {
+  for (Event& event : batch)
+    Dispatcher::dispatch(std::move(event));
+  EXPECT_EQ(told, 2);
+  EXPECT_TRUE(io.idle());
+}
+
+TEST_F(Batches, KeepWhatAWriteHasSetAside) {
+  const std::string much(64 << 20, 'x');
+  Server silent(Server::silent);
+  Pending<Connection> acquire = io.acquire(pool.endpoint(silent.url()).value());
+  while (!acquire.done())
+    ASSERT_TRUE(io.run_once());
+  const Connection other = acquire.result().value();
+  // Runs until its connection breaks: the end comes while the batch is in the program's hands.
+  auto endless = std::make_unique<Pending<std::uint64_t>>(io.write(other, much));
+  io.get(pool, http.url("/z")).then([&](Result<Response>) { endless.reset(); });
+  std::array<Event, 1> one;
+  ASSERT_EQ(io.queue().next(one, kLong).value(), 1u);
+  io.dispatch(one);
+  io.dispatch(std::span(batch).first(count));
+  ASSERT_TRUE(io.run());
+  EXPECT_EQ(told, 2);
+  EXPECT_TRUE(io.idle());
+}
+
 TEST(DispatcherEnd, ForeignEventsAreIgnored) {
   HttpServer server(HttpServer::echo);
   const Pool pool = make_pool();

@@ -36,6 +36,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -161,12 +162,7 @@ class Dispatcher {
       const Result<std::size_t> count = core_->take(told > 0 ? Nanos(0) : timeout);
       if (!count) return Error(count.status());
     }
-    for (std::size_t left = core_->taken.size(); left > 0 && !core_->taken.empty(); --left) {
-      Event event = std::move(core_->taken.front());
-      core_->taken.pop_front();
-      dispatch(std::move(event));
-      ++told;
-    }
+    told += tell_taken();
     return told + tell_due();
   }
   // Until everything that was started has ended, or stop().
@@ -208,9 +204,22 @@ class Dispatcher {
   bool idle() const noexcept {
     return core_->running == 0 && core_->due.empty() && core_->taken.empty();
   }
-  // The queue, for programs that take its events themselves and give each to dispatch(). Its ops
-  // are the dispatcher's alone: start none on it by hand.
+  // The queue, for programs that take its events themselves and give them to dispatch() in their
+  // order, all of them before the dispatcher is destroyed. Its ops are the dispatcher's alone:
+  // start none on it by hand.
   const Queue& queue() const noexcept { return core_->queue; }
+  // Takes over a batch of its events and tells them, together with what else waits here. What a
+  // function throws comes out of it; run_once(Nanos(0)) tells the rest.
+  void dispatch(std::span<Event> events) {
+    const Raised raised{*core_};
+    for (Event& event : events)
+      core_->taken.push_back(std::move(event));
+    static_cast<void>(tell_due());
+    static_cast<void>(tell_taken());
+    static_cast<void>(tell_due());
+  }
+  // Tells one. A write that is destroyed meanwhile waits for its end and may set events of others
+  // aside: run_once(Nanos(0)) and the dispatch() of a batch tell those, and fd() is readable.
   static void dispatch(Event event) {
     auto* receiver = reinterpret_cast<detail::Receiver*>(event.user_data());
     if (receiver != nullptr) receiver->receive(std::move(event));
@@ -226,6 +235,15 @@ class Dispatcher {
     }
   };
 
+  std::size_t tell_taken() {
+    const std::size_t count = core_->taken.size();
+    for (std::size_t left = count; left > 0 && !core_->taken.empty(); --left) {
+      Event event = std::move(core_->taken.front());
+      core_->taken.pop_front();
+      dispatch(std::move(event));
+    }
+    return count;
+  }
   std::size_t tell_due() {
     const std::size_t count = core_->due.size();
     for (std::size_t left = count; left > 0 && !core_->due.empty(); --left) {

@@ -8,6 +8,7 @@
 #include <conpool/cpp/ops.hpp>
 #include <conpool/cpp/result.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -93,27 +94,26 @@ class DispatcherCore {
     due.push_back(&receiver);
     raise();
   }
-  // Cancels the receiver's op and waits for its end, keeping other ops' events for later.
-  void finish(Receiver& receiver) {
-    conpool_op_cancel(receiver.op);
-    bool over = false;
-    for (;;) {
-      std::erase_if(taken, [&](const Event& event) {
-        const bool mine = event.user_data() == receiver.user_data();
-        over = over || (mine && event.is_final());
-        return mine;
-      });
-      if (over) break;
+  // Cancels the receiver's op and waits until its FINAL event is out: among `taken` with those of
+  // other ops, or in the hands of the program, which gives it to dispatch(). It destroys the
+  // receiver. False: the queue is closed, and none will come.
+  bool finish(Receiver& receiver) {
+    if (conpool_op_cancel(receiver.op) == CONPOOL_E_STALE) return true;  // it has ended
+    const auto ends = [&](const Event& event) {
+      return event.user_data() == receiver.user_data() && event.is_final();
+    };
+    while (std::none_of(taken.begin(), taken.end(), ends)) {
       const Result<std::size_t> count = take(kForever);
       if (count.status() == CONPOOL_E_BUSY) {
         // Another thread drives the loop, and with it this op to its end.
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       } else if (!count) {
-        break;  // the queue is closed: nothing is borrowed any more
+        ended(receiver);
+        return false;
       }
     }
-    ended(receiver);
     raise();
+    return true;
   }
   // Moves events from the queue to `taken`.
   Result<std::size_t> take(Nanos timeout) {
@@ -285,11 +285,8 @@ class PendingState final : public Receiver {
     held_ = false;
     waiters.drop();
     if (!over() && core != nullptr) {
-      if (!borrows) {
-        conpool_op_cancel(op);
-        return;  // receive() or abandon() destroys it
-      }
-      core->finish(*this);
+      if (!borrows) conpool_op_cancel(op);
+      if (!borrows || core->finish(*this)) return;  // receive() or abandon() destroys it
     }
     detail::discard(std::move(event_));
     delete this;
@@ -417,11 +414,8 @@ class StreamState final : public Receiver {
     waiters.drop();
     events_.clear();
     if (!over() && core != nullptr) {
-      if (!borrows) {
-        conpool_op_cancel(op);
-        return;  // receive() or abandon() destroys it
-      }
-      core->finish(*this);
+      if (!borrows) conpool_op_cancel(op);
+      if (!borrows || core->finish(*this)) return;  // receive() or abandon() destroys it
     }
     delete this;
   }
