@@ -209,6 +209,34 @@ TEST(Dispatcher, TellsPartsThatCameBeforeTheFunction) {
   EXPECT_EQ(parts.status, 200);
 }
 
+TEST(Dispatcher, FunctionsMayRunIt) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  Request request = pool.request("PUT", server.url()).value();
+  ASSERT_TRUE(request.body(capi_test::pattern(300000)));
+  Parts parts;
+  int depth = 0;
+  int inner = 0;
+  io.stream(request).value().each([&, own = std::string(100, 'q')](Result<Event> event) {
+    EXPECT_EQ(++depth, 1);  // not inside itself
+    // What it captured is there afterwards, although the response ends meanwhile.
+    io.get(pool, server.url("/y")).then([&](Result<Response>) {
+      EXPECT_TRUE(io.run_once(Nanos(0)));
+      ++inner;
+    });
+    EXPECT_TRUE(io.run_once(Nanos(20000000)));
+    keep(&parts, std::move(event).value());
+    EXPECT_EQ(own, std::string(100, 'q'));
+    --depth;
+  });
+  ASSERT_TRUE(io.run());
+  EXPECT_EQ(parts.body, capi_test::pattern(300000));
+  EXPECT_EQ(parts.status, 200);
+  EXPECT_EQ(parts.kinds.size(), static_cast<std::size_t>(inner));
+  EXPECT_TRUE(io.idle());
+}
+
 // --- names ---------------------------------------------------------------------------------------
 
 TEST(Dispatcher, ResolvesForThePool) {

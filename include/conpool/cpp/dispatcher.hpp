@@ -18,10 +18,11 @@
 //
 // A dispatcher and what it started belong to one thread at a time; only stop() is for any thread.
 // Functions and coroutines run inside run(), run_once() and dispatch(), and may start and destroy
-// anything but the dispatcher itself. What a function throws comes out of run(), which may be
-// called again. Destroying a dispatcher cancels its ops: functions that were not called yet are
-// destroyed, coroutines stay suspended until their owner destroys them, and a Pending awaited later
-// answers CONPOOL_E_CLOSED.
+// anything but the dispatcher itself. They may run it, too; the parts of a stream wait meanwhile
+// for their function to return. What a function throws comes out of run(), which may be called
+// again. Destroying a dispatcher cancels its ops: functions that were not called yet are destroyed,
+// coroutines stay suspended until their owner destroys them, and a Pending awaited later answers
+// CONPOOL_E_CLOSED.
 #pragma once
 
 #include <conpool/conpool.h>

@@ -427,7 +427,7 @@ class StreamState final : public Receiver {
     }
     if (handler_ != nullptr) {
       events_.push_back(std::move(event));
-      if (!due_) tell();
+      if (!due_ && !telling_) tell();
     } else if (!held_) {
       if (over()) let_go();
     } else {
@@ -435,9 +435,11 @@ class StreamState final : public Receiver {
       waiters.resume();
     }
   }
-  // One part at a time: whatever the function throws, the others are told later.
+  // One part at a time: whatever the function throws, the others are told later. So are those that
+  // come while the function runs the dispatcher: it is not called inside itself.
   void tell() override {
     due_ = false;
+    if (telling_) return;
     if (events_.empty()) {
       if (over()) delete this;
       return;
@@ -448,7 +450,7 @@ class StreamState final : public Receiver {
       delete this;
       return handler->call(std::move(event));
     }
-    if (!events_.empty()) tell_later();
+    const Telling telling{*this};
     handler_->call(std::move(event));
   }
   void abandon() noexcept override {
@@ -460,12 +462,24 @@ class StreamState final : public Receiver {
   Waiters waiters;
 
  private:
+  struct Telling {
+    explicit Telling(StreamState& of) noexcept : state(of) { state.telling_ = true; }
+    Telling(const Telling&) = delete;
+    Telling& operator=(const Telling&) = delete;
+    ~Telling() {
+      state.telling_ = false;
+      if (!state.events_.empty()) state.tell_later();
+    }
+    StreamState& state;
+  };
   void tell_later() {
+    if (due_) return;
     due_ = true;
     core->call_later(*this);
   }
   bool held_ = true;
   bool due_ = false;       // the core will call tell()
+  bool telling_ = false;   // the function runs
   bool complete_ = false;  // FINAL came
   std::deque<Event> events_;
   std::unique_ptr<Handler<Result<Event>>> handler_;
