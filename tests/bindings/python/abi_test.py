@@ -246,6 +246,14 @@ class Package(unittest.TestCase):
                 lines |= set(range(token.start[0], token.end[0] + 1))
         return len(lines - documented)
 
+    @unittest.skipIf("LD_PRELOAD" in os.environ, "the sanitizer ends a process for such a size")
+    def test_sizes_beyond_an_int(self):
+        room = ctypes.create_string_buffer(b"abc")
+        self.assertEqual(_ffi.copied(ctypes.addressof(room), 2), b"ab")
+        for size in (2**60, 2**60 + 2):  # an int would hold 0 and 2
+            with self.assertRaises(MemoryError):
+                _ffi.copied(ctypes.addressof(room), size)
+
     def test_every_public_name_is_documented(self):
         for name in conpool.__all__:
             one = getattr(conpool, name)

@@ -51,22 +51,13 @@ class RawEvent(ctypes.Structure):
 
 
 # A type of C by one letter. Borrowed texts come back as bytes, which copies them.
+# fmt: off
 TYPES: dict[str, Any] = {
-    "-": None,
-    "p": c_void_p,
-    "t": c_char_p,
-    "i": c_int32,
-    "u": c_uint32,
-    "l": c_int64,
-    "U": c_uint64,
-    "z": c_size_t,
-    "I": POINTER(c_int32),
-    "H": POINTER(c_uint16),
-    "Q": POINTER(c_uint64),
-    "O": POINTER(c_void_p),
-    "E": POINTER(RawEvent),
-    "Z": POINTER(c_size_t),
+    "-": None, "p": c_void_p, "t": c_char_p, "i": c_int32, "u": c_uint32, "l": c_int64,
+    "U": c_uint64, "z": c_size_t, "I": POINTER(c_int32), "H": POINTER(c_uint16),
+    "Q": POINTER(c_uint64), "O": POINTER(c_void_p), "E": POINTER(RawEvent), "Z": POINTER(c_size_t),
 }
+# fmt: on
 # Every function of the library without its prefix: what it returns (what it takes).
 _SIGNATURES = """
     version:u() version_string:t() status_name:t(i) status_text:t(i) status_class:i(i)
@@ -179,19 +170,10 @@ class Owned(c_void_p):
         return "" if self.value is None else ctypes.string_at(self.value).decode("utf-8", "replace")
 
 
+_OWNED = ("pool", "queue", "config", "endpoint", "request", "error", "chunk", "text", "lookup")
 _KINDS = {
     kind: type(kind, (Owned,), {"__del__": _destructor(getattr(lib, kind + "_free"))})
-    for kind in (
-        "pool",
-        "queue",
-        "config",
-        "endpoint",
-        "request",
-        "error",
-        "chunk",
-        "text",
-        "lookup",
-    )
+    for kind in _OWNED
 }
 
 
@@ -236,16 +218,21 @@ def events_of(buffer: Any, count: int) -> list[Event]:
     return [Event.from_buffer_copy(buffer, i * ctypes.sizeof(RawEvent)) for i in range(count)]
 
 
+# Bytes at an address, copied. ctypes.string_at takes an int: it ends at 2 GiB.
+copied = ctypes.pythonapi.PyBytes_FromStringAndSize
+copied.restype, copied.argtypes = ctypes.py_object, [c_void_p, ctypes.c_ssize_t]
+
+
 def chunk_bytes(chunk: Any) -> bytes:
     """A copy of a chunk's bytes."""
-    return ctypes.string_at(lib.chunk_data(chunk), lib.chunk_size(chunk))
+    return copied(lib.chunk_data(chunk), lib.chunk_size(chunk))  # type: ignore[no-any-return]
 
 
 def body_bytes(response: Any) -> bytes:
     """A copy of the body of a response that was delivered whole."""
     size = c_size_t()
     data = lib.response_body(response, out(size))
-    return ctypes.string_at(data, size.value) if size.value else b""
+    return copied(data, size.value) if size.value else b""
 
 
 def lend(lease: Lease, blocking: bool) -> tuple[int, int, bytes]:
