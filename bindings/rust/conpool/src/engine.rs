@@ -5,12 +5,14 @@
 //! events into slots and wakes their futures after every lock is released. A slot stays until the
 //! op's last event, also when its future is gone: it keeps what the op has borrowed.
 
-use crate::{error::Error, raw::create, raw::Event, raw::Handle, raw::NO_EVENT, sys};
+use crate::{
+    error::Error, raw::create, raw::nanoseconds, raw::Event, raw::Handle, raw::NO_EVENT, sys,
+};
 use std::{
     any::Any, collections::HashMap, collections::VecDeque, future::Future, panic::catch_unwind,
     panic::AssertUnwindSafe, pin::Pin, sync::atomic::AtomicBool, sync::atomic::Ordering, sync::Arc,
     sync::Mutex, sync::MutexGuard, sync::PoisonError, task::Context, task::Poll, task::Wake,
-    task::Waker, thread, time::Duration,
+    task::Waker, thread, time::Duration, time::Instant,
 };
 
 /// What an op has borrowed: it lives until the op's last event.
@@ -233,21 +235,27 @@ impl Engine {
         }
     }
 
-    /// Polls a future and takes events on this thread until it is ready.
+    /// Polls a future and takes events on this thread until it is ready, or the limit has passed.
     pub(crate) fn run<T>(
         self: &Arc<Self>,
+        limit: Option<Duration>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Error> {
         let running = Running::new(self);
         let waker = Waker::from(Arc::clone(&running.0));
         let mut context = Context::from_waker(&waker);
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let left = || end.map(|end| end.saturating_duration_since(Instant::now()));
         loop {
             if running.0.woken.swap(false, Ordering::AcqRel) {
                 if let Poll::Ready(value) = poll(&mut context) {
                     return Ok(value);
                 }
+            } else if left() == Some(Duration::ZERO) {
+                return Err(Error::of_status(sys::CONPOOL_E_TIMEOUT)
+                    .with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED));
             }
-            match self.turn(if running.0.is_woken() { 0 } else { sys::CONPOOL_FOREVER }) {
+            match self.turn(if running.0.is_woken() { 0 } else { nanoseconds(left()) }) {
                 Err(error) if error.code() == sys::CONPOOL_E_BUSY => thread::sleep(MOMENT),
                 result => drop(result?),
             }

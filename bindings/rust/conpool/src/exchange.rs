@@ -204,7 +204,7 @@ impl Exchange {
     /// What the request failed with.
     pub fn head(&mut self) -> Result<&Response, Error> {
         let inner = &mut self.inner;
-        self.engine.run(|context| inner.poll_head(context))??;
+        self.engine.run(None, |context| inner.poll_head(context))??;
         self.inner.head.as_ref().ok_or_else(|| Error::of_status(sys::CONPOOL_E_STALE))
     }
 
@@ -218,7 +218,8 @@ impl Exchange {
             return Ok(Some(rest));
         }
         let inner = &mut self.inner;
-        let chunk = self.engine.run(|context| inner.poll_chunk(context)).and_then(|chunk| chunk);
+        let chunk =
+            self.engine.run(None, |context| inner.poll_chunk(context)).and_then(|chunk| chunk);
         self.inner.ended |= chunk.is_err();
         chunk
     }

@@ -1,9 +1,9 @@
 //! Leases: connections for every protocol that the program speaks itself.
 
 use crate::{
-    client::status, client::wait_for, client::Client, client::Start, engine::block_on,
-    engine::lock, engine::Call, engine::Op, error::Error, facts::Facts, raw::borrowed,
-    raw::text_of, raw::Event, raw::Handle, response::Chunk, sys,
+    client::status, client::wait_for, client::Client, client::Start, engine::lock, engine::Call,
+    engine::Op, error::Error, facts::Facts, raw::borrowed, raw::text_of, raw::Event, raw::Handle,
+    response::Chunk, sys,
 };
 use std::{
     fmt, future::Future, io, io::Read, io::Write, os::unix::io::AsFd, os::unix::io::AsRawFd,
@@ -17,7 +17,8 @@ use std::{
 /// merely dropped, by an early return or a panic, closes its connection: nobody else gets one in
 /// the middle of a conversation. The circuit breaker counts that as a failure of the peer.
 ///
-/// Reading and writing may happen at once from two threads, through `&Connection`.
+/// Reading and writing may happen at once from two threads, through `&Connection`; a second read
+/// that would wait beside the first fails at once with `E_WRONG_STATE`.
 pub struct Connection {
     handle: Handle<sys::conpool_connection>,
     client: Client,
@@ -32,6 +33,7 @@ struct Input {
     rest: Option<Chunk>,
     op: Option<Op>,
     ended: bool,
+    claimed: bool,
 }
 
 impl Connection {
@@ -78,13 +80,19 @@ impl Connection {
 
     /// Polls for the bytes that come next; `None` at the end of the stream.
     ///
-    /// A read that was begun goes on when nobody polls it: no byte is lost.
+    /// A read that was begun goes on when nobody polls it: no byte is lost. Of several tasks that
+    /// poll, the last one is woken.
     ///
     /// # Errors
     ///
-    /// What the connection failed with.
+    /// What the connection failed with; `E_WRONG_STATE` while another read waits.
     pub fn poll_chunk(&self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         self.client.pool.check()?;
+        let _claim = self.claim()?;
+        self.poll_next(context)
+    }
+
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         let mut input = lock(&self.input);
         if let Some(rest) = input.rest.take() {
             return Poll::Ready(Ok(Some(rest)));
@@ -109,13 +117,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// What the connection failed with.
+    /// What the connection failed with; `E_WRONG_STATE` while another read waits.
     ///
     /// # Cancellation
     ///
     /// Dropping the future loses nothing: the next read gets the bytes.
     pub async fn read_async(&self) -> Result<Option<Chunk>, Error> {
-        ReadChunk(self).await
+        ReadChunk(self, None).await
     }
 
     /// Puts bytes back that were received and not used: the next read gets them.
@@ -217,6 +225,12 @@ impl Connection {
         // SAFETY: "a close-on-exec duplicate that is the caller's to close".
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let mut received = lock(&self.input).rest.take().map_or(Vec::new(), |rest| rest.to_vec());
+        if lock(&self.input).op.is_some() {
+            // A read that nobody waited for: it has ended, or there were no lending.
+            if let Ok(Some(chunk)) = self.finish_read(None) {
+                received.extend_from_slice(&chunk);
+            }
+        }
         // SAFETY: the chunk is NULL or ours.
         if let Some(chunk) = unsafe { Handle::new(read) }.map(Chunk::new) {
             received.extend_from_slice(&chunk);
@@ -234,27 +248,50 @@ impl Connection {
 
     fn read_some(&self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.client.pool.check()?;
+        let _claim = self.claim()?;
         let mut input = lock(&self.input);
-        let begun = input.op.is_some();
-        if begun {
-            drop(input);
-            let chunk = block_on(ReadChunk(self))?;
-            input = lock(&self.input);
-            input.rest = chunk;
-        }
-        if input.ended || buffer.is_empty() {
+        if buffer.is_empty() || input.ended {
             return Ok(0);
         }
         if input.rest.is_none() {
-            let event = self.run(self.reading(buffer.len()))?;
-            input.rest = chunk_of(event);
-            input.ended = input.rest.is_none();
+            let begun = input.op.is_some();
+            // Unlocked while it waits: others are told that somebody reads.
+            drop(input);
+            let chunk = match begun {
+                true => self.finish_read(*lock(&self.limit))?,
+                false => chunk_of(self.run(self.reading(buffer.len()))?),
+            };
+            input = lock(&self.input);
+            input.ended = chunk.is_none();
+            input.rest = chunk;
         }
         let count = input.rest.as_mut().map_or(0, |rest| rest.take_into(buffer));
         if input.rest.as_ref().map_or(false, |rest| rest.is_empty()) {
             input.rest = None;
         }
         Ok(count)
+    }
+
+    /// Waits for a read that was begun as a future and abandoned, whoever takes its events.
+    fn finish_read(&self, limit: Option<Duration>) -> Result<Option<Chunk>, Error> {
+        self.client.engine.run(limit, |context| self.poll_next(context))?
+    }
+
+    /// Makes the caller the one who reads.
+    fn claim(&self) -> Result<Claim<'_>, Error> {
+        if std::mem::replace(&mut lock(&self.input).claimed, true) {
+            let words = "another read of this connection waits; one may at a time";
+            return Err(Error::worded(sys::CONPOOL_E_WRONG_STATE, words));
+        }
+        Ok(Claim(self))
+    }
+}
+
+struct Claim<'a>(&'a Connection);
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.input).claimed = false;
     }
 }
 
@@ -263,13 +300,17 @@ fn chunk_of(mut event: Event) -> Option<Chunk> {
     unsafe { event.object(sys::CONPOOL_EVENT_READ) }.map(Chunk::new)
 }
 
-struct ReadChunk<'a>(&'a Connection);
+struct ReadChunk<'a>(&'a Connection, Option<Claim<'a>>);
 
 impl Future for ReadChunk<'_> {
     type Output = Result<Option<Chunk>, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_chunk(context)
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.client.pool.check()?;
+        if self.1.is_none() {
+            self.1 = Some(self.0.claim()?);
+        }
+        self.0.poll_next(context)
     }
 }
 

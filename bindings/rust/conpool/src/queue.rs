@@ -70,7 +70,7 @@ impl Queue {
     pub fn run<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         self.client.pool.check()?;
         let mut future = Box::pin(future);
-        self.client.engine.run(|context| future.as_mut().poll(context))
+        self.client.engine.run(None, |context| future.as_mut().poll(context))
     }
 }
 

@@ -117,6 +117,73 @@ fn a_read_future_that_is_dropped_loses_nothing() {
     connection.release();
 }
 
+/// Begins a read as a future, and drops it.
+fn abandon_a_read(connection: &Connection) {
+    let mut read = Box::pin(connection.read_async());
+    let waker = std::task::Waker::from(std::sync::Arc::new(Nobody));
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(std::future::Future::poll(read.as_mut(), &mut context).is_pending());
+}
+
+#[test]
+fn a_blocking_read_after_an_abandoned_one() {
+    let (echo, client) = (Server::echo(), client());
+    let queue = client.queue().unwrap();
+    for mut connection in [client.clone(), queue.client()].map(|c| c.connect(echo.tcp()).unwrap()) {
+        abandon_a_read(&connection);
+        connection.set_timeout(Some(Duration::from_millis(30)));
+        let error = connection.read(&mut [0; 10]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        connection.set_timeout(Some(Duration::ZERO));
+        assert_eq!(connection.read(&mut [0; 10]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        connection.set_timeout(None);
+        // Without somebody else who takes the queue's events, and nothing was lost.
+        ask(&connection, "ping");
+        connection.release();
+    }
+    assert!(client.connect(echo.tcp()).unwrap().is_reused());
+}
+
+#[test]
+fn what_an_abandoned_read_received_is_given_along_to_the_borrower() {
+    let server = Server::start(|mut stream| {
+        stream.write_all(b"HELLO").unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let client = client();
+    let queue = client.queue().unwrap();
+    for client in [client.clone(), queue.client()] {
+        let connection = client.connect(server.tcp()).unwrap();
+        abandon_a_read(&connection);
+        eventually("the read to end", || stat(&client, "pool.pinned.bytes") > 0.0);
+        assert_eq!(connection.lend(false).unwrap().received(), b"HELLO");
+    }
+}
+
+#[test]
+fn a_second_reader_is_refused() {
+    let server = Server::echo();
+    let (client, wrong) = (client(), "another read of this connection waits; one may at a time");
+    let connection = client.connect(server.tcp()).unwrap();
+    std::thread::scope(|scope| {
+        let blocked = scope.spawn(|| (&connection).read(&mut [0; 4]));
+        let refused = || (&connection).read(&mut []).map_err(|error| error.to_string());
+        eventually("it to be refused", || refused() == Err(wrong.to_owned()));
+        let error = block_on(connection.read_async()).unwrap_err();
+        assert_eq!((error.name().as_str(), error.to_string().as_str()), ("E_WRONG_STATE", wrong));
+        (&connection).write_all(b"ping").unwrap();
+        assert!(blocked.join().unwrap().is_ok());
+    });
+    let first = connection.read_async();
+    let mut first = Box::pin(first);
+    let waker = std::task::Waker::from(std::sync::Arc::new(Nobody));
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(std::future::Future::poll(first.as_mut(), &mut context).is_pending());
+    assert_eq!(block_on(connection.read_async()).unwrap_err().name(), "E_WRONG_STATE");
+    (&connection).write_all(b"pong").unwrap();
+    assert!(block_on(first).unwrap().is_some());
+}
+
 struct Nobody;
 
 impl std::task::Wake for Nobody {
