@@ -66,6 +66,59 @@ TEST(Requests, TellWhyTheyFailed) {
   EXPECT_FALSE(cut.error().safe_to_retry());
 }
 
+// What ended with a code alone: nobody can tell what became of what was sent.
+TEST(Proofs, OfWhatEndedWithoutAWord) {
+  Server silent(Server::silent);
+  const Pool pool = make_pool();
+  EXPECT_FALSE(Error(CONPOOL_E_CLOSED).safe_to_retry());
+  Request request = pool.request("POST", "http://" + silent.address()).value();
+  ASSERT_TRUE(request.body("x"));
+
+  auto io = std::make_unique<Dispatcher>(make_dispatcher(pool));
+  Pending<Response> pending = io->perform(request);
+  ASSERT_TRUE(eventually([&] { return silent.accepted() == 1; }));
+  io.reset();
+  const Result<Response> dropped = pending.result();
+  EXPECT_EQ(dropped.status(), CONPOOL_E_CLOSED);
+  EXPECT_EQ(dropped.error().proof(), CONPOOL_PROOF_MAYBE_PROCESSED);
+  EXPECT_FALSE(dropped.error().safe_to_retry());
+
+  Stream stream = pool.stream(request).value();
+  stream.queue().close();
+  EXPECT_FALSE(stream.next().error().safe_to_retry());
+
+  const Connection lease = pool.endpoint(silent.url()).value().acquire().value();
+  const std::string much(64 << 20, 'x');
+  Op<std::uint64_t> write = lease.start_write(much).value();
+  write.cancel();
+  const Result<std::uint64_t> half = write.get();
+  ASSERT_FALSE(half);
+  EXPECT_EQ(half.error().safe_to_retry(),
+            half.error().raw() != nullptr &&
+                conpool_error_proof(half.error().raw()) != CONPOOL_PROOF_MAYBE_PROCESSED);
+}
+
+TEST(Proofs, OfWhatNeverStarted) {
+  const Pool pool = make_pool();
+  EXPECT_EQ(Endpoint().acquire().error().proof(), CONPOOL_PROOF_NEVER_SENT);
+  EXPECT_EQ(Connection().write("x").error().proof(), CONPOOL_PROOF_NEVER_SENT);
+  EXPECT_EQ(Request().start().error().proof(), CONPOOL_PROOF_NEVER_SENT);
+  EXPECT_TRUE(pool.request("GET", "ftp://h/").error().safe_to_retry());
+  Dispatcher io = make_dispatcher(pool);
+  EXPECT_TRUE(io.get(pool, "ftp://h/").result().error().safe_to_retry());
+}
+
+TEST(Proofs, OfAnEventThatNamesOne) {
+  conpool_event raw{};
+  raw.kind = CONPOOL_EVENT_RESPONSE;
+  raw.status = CONPOOL_E_CANCELLED;
+  raw.value[1] = CONPOOL_PROOF_NOT_PROCESSED;
+  EXPECT_EQ(Event(raw).take<Response>().error().proof(), CONPOOL_PROOF_NOT_PROCESSED);
+  raw.kind = CONPOOL_EVENT_WRITE;
+  raw.value[1] = 0;
+  EXPECT_FALSE(Event(raw).take<std::uint64_t>().error().safe_to_retry());
+}
+
 TEST(Requests, KeepTheirBodyForOpsThatRun) {
   HttpServer server(HttpServer::echo);
   const Pool pool = make_pool();

@@ -93,10 +93,11 @@ class Request : public detail::Handle<conpool_request, conpool_request_free> {
 
   // Sends it and waits for the whole response. Starting: any thread.
   Result<Response> perform(const Config& options = {}) const {
-    return detail::made_or_told<Response, conpool_response>(
-        [&](conpool_response** out, conpool_error** error) {
-          return conpool_perform(raw(), options.raw(), out, error);
-        });
+    conpool_response* response = nullptr;
+    conpool_error* error = nullptr;
+    const conpool_status status = conpool_perform(raw(), options.raw(), &response, &error);
+    if (status != CONPOOL_OK) return Error(status, error);
+    return Response(response);
   }
   Result<Op<Response>> start(const Config& options = {}) const {
     Result<conpool_op> op = start_at(nullptr, 0, CONPOOL_WHOLE, options);
@@ -120,7 +121,7 @@ class Request : public detail::Handle<conpool_request, conpool_request_free> {
     conpool_error* error = nullptr;
     const conpool_status status =
         conpool_request_start(raw(), options.raw(), how, queue, user_data, &op, &error);
-    if (status != CONPOOL_OK) return Error(status, error);
+    if (status != CONPOOL_OK) return detail::not_begun(status, error);
     return op;
   }
   std::shared_ptr<const std::string> body_;

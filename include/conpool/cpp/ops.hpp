@@ -163,8 +163,8 @@ class [[nodiscard]] Op {
     Result<bool> ended = wait_for(kForever);
     if (!ended) return std::move(ended).error();
     if (!event_) return Error(CONPOOL_E_STALE);
-    const Event event = std::move(event_);
-    return const_cast<Event&>(event).take<T>();
+    Event event = std::move(event_);
+    return event.take<T>();
   }
 
  private:
@@ -181,14 +181,14 @@ template <typename T, typename Start>
 Result<Op<T>> started(Start start, std::shared_ptr<const void> keeps = nullptr) {
   conpool_op op = 0;
   const conpool_status status = start(nullptr, 0, &op);
-  if (status != CONPOOL_OK) return Error(status);
+  if (status != CONPOOL_OK) return not_begun(status);
   return Op<T>(op, std::move(keeps));
 }
 template <typename Start>
 Result<conpool_op> started(const Report& report, Start start) {
   conpool_op op = 0;
   const conpool_status status = start(report.queue.raw(), report.user_data, &op);
-  if (status != CONPOOL_OK) return Error(status);
+  if (status != CONPOOL_OK) return not_begun(status);
   return op;
 }
 template <typename T>
@@ -321,7 +321,11 @@ class Connection : public detail::Handle<conpool_connection, detail::break_conne
 template <typename T>
 Result<T> Event::take() {
   const std::uint32_t kind = raw_.kind;
-  if (raw_.status != CONPOOL_OK) return Error(raw_.status, object<conpool_error>());
+  if (raw_.status != CONPOOL_OK) {
+    const bool told = kind == CONPOOL_EVENT_RESPONSE;
+    return Error(raw_.status, object<conpool_error>(),
+                 told ? static_cast<std::int32_t>(raw_.value[1]) : CONPOOL_PROOF_MAYBE_PROCESSED);
+  }
   if constexpr (std::is_void_v<T>) {
     return Result<void>();
   } else if constexpr (std::is_same_v<T, std::uint64_t>) {

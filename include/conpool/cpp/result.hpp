@@ -108,9 +108,13 @@ struct Attempt {
 class Error {
  public:
   Error() noexcept = default;
-  // `object` becomes this error's; NULL where there is only a code.
-  explicit Error(conpool_status status, conpool_error* object = nullptr) noexcept
-      : status_(status), object_(object) {}
+  // `object` becomes this error's; NULL where there is only a code. Then `proof` is what is known
+  // of the bytes that were to be sent.
+  explicit Error(conpool_status status, conpool_error* object = nullptr,
+                 std::int32_t proof = CONPOOL_PROOF_MAYBE_PROCESSED) noexcept
+      : status_(status),
+        proof_(object == nullptr ? proof : conpool_error_proof(object)),
+        object_(object) {}
   // Takes over an error object that a C function gave.
   static Error of(conpool_error* object) noexcept {
     return Error(conpool_error_status(object), object);
@@ -130,8 +134,9 @@ class Error {
   }
   // CONPOOL_PHASE_*: where the op was.
   std::int32_t phase() const noexcept { return conpool_error_phase(object_.raw()); }
-  // CONPOOL_PROOF_*: what became of the bytes that were to be sent.
-  std::int32_t proof() const noexcept { return conpool_error_proof(object_.raw()); }
+  // CONPOOL_PROOF_*: what became of the bytes that were to be sent. What did not start sent none;
+  // of an op that ended with a code alone nobody can tell.
+  std::int32_t proof() const noexcept { return proof_; }
   // True when the peer certainly did not process what was sent, so that sending it again is safe.
   bool safe_to_retry() const noexcept { return proof() != CONPOOL_PROOF_MAYBE_PROCESSED; }
   std::int32_t os_errno() const noexcept { return conpool_error_os_errno(object_.raw()); }
@@ -163,10 +168,16 @@ class Error {
 
  private:
   conpool_status status_ = CONPOOL_OK;
+  std::int32_t proof_ = CONPOOL_PROOF_MAYBE_PROCESSED;
   detail::Handle<conpool_error, conpool_error_free> object_;
 };
 
 namespace detail {
+
+// Of a call that starts or makes something, and failed: no op, and nothing sent.
+inline Error not_begun(conpool_status status, conpool_error* object = nullptr) noexcept {
+  return Error(status, object, CONPOOL_PROOF_NEVER_SENT);
+}
 
 // A value was taken where there is an error: a mistake in the program, which ends with the reason.
 [[noreturn]] inline void no_value(const Error& error) noexcept {
@@ -249,7 +260,7 @@ template <typename T, typename Raw, typename Call>
 Result<T> made(Call call) {
   Raw* raw = nullptr;
   const conpool_status status = call(&raw);
-  if (status != CONPOOL_OK) return Error(status);
+  if (status != CONPOOL_OK) return not_begun(status);
   return T(raw);
 }
 // The same where an error object tells more: call(&raw, &error).
@@ -258,23 +269,23 @@ Result<T> made_or_told(Call call) {
   Raw* raw = nullptr;
   conpool_error* error = nullptr;
   const conpool_status status = call(&raw, &error);
-  if (status != CONPOOL_OK) return Error(status, error);
+  if (status != CONPOOL_OK) return not_begun(status, error);
   return T(raw);
 }
 template <typename Call>
 Result<void> done_or_told(Call call) {
   conpool_error* error = nullptr;
   const conpool_status status = call(&error);
-  return status == CONPOOL_OK ? Result<void>() : Result<void>(Error(status, error));
+  return status == CONPOOL_OK ? Result<void>() : Result<void>(not_begun(status, error));
 }
 inline Result<void> done(conpool_status status) {
-  return status == CONPOOL_OK ? Result<void>() : Result<void>(Error(status));
+  return status == CONPOOL_OK ? Result<void>() : Result<void>(not_begun(status));
 }
 template <typename Call>
 Result<std::string> text(Call call) {
   char* text = nullptr;
   const conpool_status status = call(&text);
-  if (status != CONPOOL_OK) return Error(status);
+  if (status != CONPOOL_OK) return not_begun(status);
   return take_text(text);
 }
 
