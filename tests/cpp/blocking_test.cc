@@ -247,6 +247,28 @@ TEST(Streams, MayBeDroppedAndReplacedInEveryState) {
   EXPECT_EQ(event.status(), CONPOOL_E_CANCELLED);
 }
 
+TEST(Streams, ThatWereMovedFromCommandNothing) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  const Request request = pool.request("GET", server.url("/x")).value();
+  Stream first = pool.stream(request).value();
+  Stream second = std::move(first);
+  Stream third = pool.stream(request).value();
+  third.cancel();
+  third = std::move(second);
+  for (Stream* old : {&first, &second}) {
+    EXPECT_EQ(old->op(), 0u);
+    EXPECT_TRUE(old->over());
+    old->cancel();
+    EXPECT_EQ(old->next().status(), CONPOOL_E_INVALID);
+    EXPECT_FALSE(old->write("x"));
+  }
+  Parts parts;
+  while (!third.over())
+    keep(&parts, third.next(kLong).value());
+  EXPECT_EQ(parts.body, "/x");
+}
+
 TEST(Streams, KeepTheirBodyUntilTheyAreReplaced) {
   Server slow([](int fd) {
     char some[4096];

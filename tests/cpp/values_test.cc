@@ -263,5 +263,20 @@ TEST(Events, ForeignKindsAreDisposedOf) {
   EXPECT_EQ(foreign.take<Chunk>().status(), CONPOOL_E_UNSUPPORTED);
 }
 
+Task<int> number() {
+  co_return 1;
+}
+Task<int> awaits_what_was_moved() {
+  Task<int> task = number();
+  Task<int> other = std::move(task);
+  co_return co_await task;
+}
+
+TEST(TasksDeathTest, EmptyOnesSayWhatIsWrong) {
+  EXPECT_DEATH(awaits_what_was_moved().start(), "empty Task .* moved from");
+  EXPECT_DEATH(Task<int>().result(), "empty Task");
+  EXPECT_DEATH(number().result(), "not done");
+}
+
 }  // namespace
 }  // namespace cpp_test

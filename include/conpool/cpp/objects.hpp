@@ -146,14 +146,18 @@ class Stream {
   Stream(Queue queue, conpool_op op, std::shared_ptr<const void> keeps) noexcept
       : keeps_(std::move(keeps)), queue_(std::move(queue)), op_(op) {}
 
-  Stream(Stream&&) noexcept = default;
+  Stream(Stream&& other) noexcept
+      : keeps_(std::move(other.keeps_)),
+        queue_(std::move(other.queue_)),
+        op_(std::exchange(other.op_, 0)),
+        over_(std::exchange(other.over_, true)) {}
   Stream& operator=(Stream&& other) noexcept {
     if (this != &other) {
       queue_.reset();  // before what its ops borrowed is let go
       keeps_ = std::move(other.keeps_);
       queue_ = std::move(other.queue_);
-      op_ = other.op_;
-      over_ = other.over_;
+      op_ = std::exchange(other.op_, 0);
+      over_ = std::exchange(other.over_, true);
     }
     return *this;
   }
@@ -161,14 +165,14 @@ class Stream {
   // The next part: INTERIM…, HEAD, CHUNK…, TRAILERS, then the FINAL RESPONSE, each by its kind; the
   // failure of the request as an error. An empty event: none came in time, or the response is over.
   Result<Event> next(Nanos timeout = kForever) {
-    if (over_) return Event();
+    if (over_ && queue_) return Event();
     Result<Event> event = queue_.next(timeout);
     if (event && event->is_final()) over_ = true;
     if (event && event->is_final() && event->status() != CONPOOL_OK)
       return event->take<Response>().error();
     return event;
   }
-  // True once the final event was taken.
+  // True once the final event was taken, and of one that was moved from.
   bool over() const noexcept { return over_; }
   // Sends a piece of the body and waits until the connection has taken it. The last one may be
   // empty.

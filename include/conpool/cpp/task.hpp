@@ -15,6 +15,7 @@
 #pragma once
 
 #include <coroutine>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <optional>
@@ -27,6 +28,15 @@ template <typename T>
 class Task;
 
 namespace detail {
+
+// A mistake in the program, which ends with the reason.
+[[noreturn]] inline void no_result(bool empty) noexcept {
+  std::fputs(empty ? "conpool: the result of an empty Task was asked for: it was moved from, or "
+                     "never made by a coroutine\n"
+                   : "conpool: result() of a Task that is not done\n",
+             stderr);
+  std::abort();
+}
 
 // What promises of all results share: who waits, and the exception that ended the task.
 class PromiseBase {
@@ -125,13 +135,19 @@ class [[nodiscard]] Task {
   // True once it returned.
   bool done() const noexcept { return coroutine_ && coroutine_.done(); }
   // Takes what it returned, or throws what it threw. Once, and only when it is done.
-  T result() { return coroutine_.promise().take(); }
+  T result() {
+    if (!done()) detail::no_result(!coroutine_);
+    return coroutine_.promise().take();
+  }
 
   // What co_await waits with.
   class Awaiter {
    public:
     explicit Awaiter(Task* task) noexcept : task_(task) {}
-    bool await_ready() const noexcept { return task_->done(); }
+    bool await_ready() const noexcept {
+      if (!task_->coroutine_) detail::no_result(true);
+      return task_->done();
+    }
     bool await_suspend(std::coroutine_handle<> waiter) const {
       // Not by symmetric transfer: unoptimised code would nest a frame for each of many tasks that
       // are done at once.
@@ -145,7 +161,8 @@ class [[nodiscard]] Task {
    private:
     Task* task_;
   };
-  // Begins it, unless it was started, waits until it is done, and takes its result.
+  // Begins it, unless it was started, waits until it is done, and takes its result. Awaiting an
+  // empty task, default made or moved from, ends the program with a sentence.
   Awaiter operator co_await() noexcept { return Awaiter(this); }
 
  private:
