@@ -4,10 +4,16 @@ use crate::{
     client::status, engine::lock, engine::start_thread, engine::Call, engine::Engine, engine::Pool,
     error::Error, raw::wait, sys,
 };
-use std::{fs::File, io, io::Read, io::Write, os::unix::io::OwnedFd, ptr, sync::Arc, sync::Mutex};
+use std::{
+    fs::File, io, io::Read, io::Write, os::unix::io::OwnedFd, panic::catch_unwind,
+    panic::AssertUnwindSafe, ptr, sync::Arc, sync::Mutex, thread,
+};
 
 /// Bytes that somebody else's op may borrow: their place in memory does not move.
 pub(crate) type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// What a body is read from.
+pub(crate) type Reader = Box<dyn Read + Send>;
 
 /// A request's body.
 ///
@@ -18,7 +24,7 @@ pub(crate) enum Form {
     Empty,
     Memory(Shared),
     File { file: OwnedFd, offset: i64, size: i64 },
-    Reader { reader: Box<dyn Read + Send>, size: Option<u64> },
+    Reader { reader: Reader, size: Option<u64> },
     Pieces { size: Option<u64> },
 }
 
@@ -101,14 +107,19 @@ const PIECE: usize = 64 * 1024;
 pub(crate) struct Upload(Arc<Mutex<Option<io::Error>>>);
 
 impl Upload {
-    /// Feeds a request from a reader, until its end or the request's.
-    pub(crate) fn feed(&self, op: sys::conpool_op, mut reader: Box<dyn Read + Send>) {
+    /// Feeds a request from a reader, until its end or the request's; a panic of the reader comes
+    /// back once the request is told to end.
+    pub(crate) fn feed(&self, op: sys::conpool_op, mut reader: Reader) -> thread::Result<()> {
         let mut piece = vec![0; PIECE];
         loop {
-            let size = match reader.read(&mut piece) {
-                Ok(size) => size,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return self.give_up(op, error),
+            let size = match catch_unwind(AssertUnwindSafe(|| reader.read(&mut piece))) {
+                Ok(Ok(size)) => size,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(Err(error)) => return self.give_up(op, error),
+                Err(panic) => {
+                    let words = io::Error::new(io::ErrorKind::Other, "the reader panicked");
+                    return self.give_up(op, words).and(Err(panic));
+                }
             };
             match write_piece(op, &piece[..size], size == 0) {
                 Ok(_) if size > 0 => {}
@@ -117,24 +128,21 @@ impl Upload {
                     return self.give_up(op, io::Error::new(io::ErrorKind::InvalidData, words));
                 }
                 // The body is complete; or the request has ended, and tells why by itself.
-                Ok(_) | Err(_) => return,
+                Ok(_) | Err(_) => return Ok(()),
             }
         }
     }
 
-    fn give_up(&self, op: sys::conpool_op, cause: io::Error) {
+    fn give_up(&self, op: sys::conpool_op, cause: io::Error) -> thread::Result<()> {
         *lock(&self.0) = Some(cause);
         // SAFETY: any id is allowed.
         unsafe { sys::conpool_op_cancel(op) };
+        Ok(())
     }
 
-    pub(crate) fn feed_on_thread(
-        &self,
-        op: sys::conpool_op,
-        reader: Box<dyn Read + Send>,
-    ) -> Result<(), Error> {
+    pub(crate) fn feed_on_thread(&self, op: sys::conpool_op, reader: Reader) -> Result<(), Error> {
         let upload = self.clone();
-        start_thread("conpool-upload", move || upload.feed(op, reader))
+        start_thread("conpool-upload", move || drop(upload.feed(op, reader)))
     }
 
     /// The error of the request, which is the reader's where that was the cause.
@@ -143,9 +151,7 @@ impl Upload {
             None => error,
             Some(cause) => {
                 let words = format!("the request's body could not be read: {cause}");
-                Error::worded(sys::CONPOOL_E_HTTP_BODY_SOURCE, words)
-                    .with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED)
-                    .with_source(cause)
+                error.reworded(sys::CONPOOL_E_HTTP_BODY_SOURCE, words).with_source(cause)
             }
         }
     }
@@ -191,21 +197,29 @@ impl BodyWriter {
                 sys::conpool_body_write(id, data, size, last.into(), queue, token, op)
             })
         });
+        let complete = self.finished;
         if op.is_ok() {
             self.wrote(size, last);
         }
-        Call::new(op, |event| Ok(event?.value(0) as usize))
+        Call::new(op, move |event| {
+            if event.is_err() && last && !complete {
+                // SAFETY: any id is allowed. The body will never be complete.
+                unsafe { sys::conpool_op_cancel(id) };
+            }
+            Ok(event?.value(0) as usize)
+        })
     }
 
     /// Says that the body is complete.
     ///
     /// # Errors
     ///
-    /// What the request ended with.
+    /// What the request ended with; short of a length that was announced, which cancels it.
     pub fn finish(mut self) -> Result<(), Error> {
         self.pool.check()?;
+        write_piece(self.op, &[], true)?;
         self.finished = true;
-        write_piece(self.op, &[], true).map(drop)
+        Ok(())
     }
 
     fn wrote(&mut self, size: usize, last: bool) {

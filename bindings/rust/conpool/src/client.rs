@@ -269,33 +269,26 @@ impl EndpointBuilder {
     pub fn open(self) -> Result<Endpoint, Error> {
         let config = self.options.config()?;
         let (pool, config) = (self.client.pool.handle.get(), config.get());
-        let scheme = match &self.place {
-            Place::Url(_) => c_text("", sys::CONPOOL_E_BAD_URL)?,
-            Place::Host(scheme, ..) | Place::Addresses(scheme, _) => {
-                c_text(scheme, sys::CONPOOL_E_BAD_URL)?
-            }
+        let (scheme, text) = match &self.place {
+            Place::Url(url) => ("", url),
+            Place::Host(scheme, host, _) => (scheme.as_str(), host),
+            Place::Addresses(scheme, list) => (scheme.as_str(), list),
         };
-        let scheme = scheme.as_ptr().cast();
+        let scheme = c_text(scheme, sys::CONPOOL_E_BAD_URL)?;
+        let (scheme, data, size) = (scheme.as_ptr().cast(), text.as_ptr().cast(), text.len());
         // SAFETY: the pool lives; texts, ports and config are read before the call returns.
         let handle = create(|out, error| unsafe {
             match &self.place {
-                Place::Url(url) => {
-                    let (data, size) = (url.as_ptr().cast(), url.len());
-                    sys::conpool_endpoint_new(pool, data, size, config, out, error)
-                }
-                Place::Host(_, host, ports) => {
-                    let (data, size) = (host.as_ptr().cast(), host.len());
+                Place::Url(_) => sys::conpool_endpoint_new(pool, data, size, config, out, error),
+                Place::Host(.., ports) => {
                     let (ports, count) = (ports.as_ptr(), ports.len());
                     sys::conpool_endpoint_new_host(
                         pool, scheme, data, size, ports, count, config, out, error,
                     )
                 }
-                Place::Addresses(_, list) => {
-                    let (data, size) = (list.as_ptr().cast(), list.len());
-                    sys::conpool_endpoint_new_addresses(
-                        pool, scheme, data, size, config, out, error,
-                    )
-                }
+                Place::Addresses(..) => sys::conpool_endpoint_new_addresses(
+                    pool, scheme, data, size, config, out, error,
+                ),
             }
         })?;
         Ok(Endpoint { client: self.client, handle: Arc::new(handle) })

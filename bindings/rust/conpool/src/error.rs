@@ -178,6 +178,12 @@ impl Error {
         error
     }
 
+    /// The same with another status and line: phase, proof and attempts stay.
+    pub(crate) fn reworded(mut self, status: sys::conpool_status, words: String) -> Self {
+        (self.0.status, self.0.words) = (status, Some(words));
+        self
+    }
+
     /// The proof for an error that the library gave no object for.
     pub(crate) fn with_proof(mut self, proof: i32) -> Self {
         if self.0.handle.is_none() {

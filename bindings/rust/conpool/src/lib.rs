@@ -73,19 +73,15 @@ mod request;
 mod resolver;
 mod response;
 
-pub use crate::body::{Body, BodyWriter};
-pub use crate::client::{Client, ClientBuilder, Endpoint, EndpointBuilder};
-pub use crate::engine::{block_on, Call};
-pub use crate::error::{Attempt, Error, ErrorKind, Phase, Proof};
-pub use crate::events::{Events, Follower, Level, Record};
-pub use crate::exchange::{AsyncExchange, Chunks, Exchange};
-pub use crate::facts::Facts;
-pub use crate::lease::{Connection, Lent};
-pub use crate::options::OptionValue;
-pub use crate::queue::Queue;
-pub use crate::request::{Request, RequestBuilder};
-pub use crate::resolver::Lookup;
-pub use crate::response::{Chunk, Headers, Response, Version};
+pub use crate::{
+    body::Body, body::BodyWriter, client::Client, client::ClientBuilder, client::Endpoint,
+    client::EndpointBuilder, engine::block_on, engine::Call, error::Attempt, error::Error,
+    error::ErrorKind, error::Phase, error::Proof, events::Events, events::Follower, events::Level,
+    events::Record, exchange::AsyncExchange, exchange::Chunks, exchange::Exchange, facts::Facts,
+    lease::Connection, lease::Lent, options::OptionValue, queue::Queue, request::Request,
+    request::RequestBuilder, resolver::Lookup, response::Chunk, response::Headers,
+    response::Response, response::Version,
+};
 pub use conpool_sys as sys;
 
 /// The README's examples, built by the tests of the documentation.

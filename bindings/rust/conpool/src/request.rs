@@ -1,13 +1,15 @@
 //! Requests: built, then sent as often as wanted, blocking or as futures.
 
 use crate::{
-    body::Body, body::Form, body::Shared, body::Upload, client::Client, client::Endpoint,
-    engine::lock, engine::Call, engine::Engine, engine::Keep, engine::Op, error::Error,
-    exchange::AsyncExchange, exchange::Exchange, options::Config, options::OptionValue,
-    options::Options, raw::c_text, raw::checked, raw::create, raw::wait, raw::Event, raw::Handle,
-    response::Response, sys,
+    body::Body, body::Form, body::Reader, body::Shared, body::Upload, client::Client,
+    client::Endpoint, engine::lock, engine::Call, engine::Engine, engine::Keep, engine::Op,
+    error::Error, exchange::AsyncExchange, exchange::Exchange, options::Config,
+    options::OptionValue, options::Options, raw::c_text, raw::checked, raw::create, raw::wait,
+    raw::Event, raw::Handle, response::Response, sys,
 };
-use std::{fmt, io::Read, os::unix::io::AsRawFd, ptr, sync::Arc, sync::Mutex, time::Duration};
+use std::{
+    fmt, os::unix::io::AsRawFd, panic::resume_unwind, ptr, sync::Arc, sync::Mutex, time::Duration,
+};
 
 type Field = (Vec<u8>, Vec<u8>);
 
@@ -100,14 +102,10 @@ impl RequestBuilder {
                 None => {
                     sys::conpool_request_new(pool, method, target, size, config.get(), out, error)
                 }
-                Some(endpoint) => sys::conpool_request_new_at(
-                    endpoint.handle.get(),
-                    method,
-                    target,
-                    size,
-                    out,
-                    error,
-                ),
+                Some(at) => {
+                    let at = at.handle.get();
+                    sys::conpool_request_new_at(at, method, target, size, out, error)
+                }
             }
         })?;
         let request = handle.get();
@@ -186,7 +184,7 @@ fn set_fields(
 enum Source {
     Nothing,
     Memory(Shared),
-    Reader(Mutex<Option<Box<dyn Read + Send>>>),
+    Reader(Mutex<Option<Reader>>),
     Pieces(Option<u64>),
 }
 
@@ -277,7 +275,7 @@ impl Request {
     }
 
     /// The reader of the body, once.
-    fn reader(&self) -> Result<Option<Box<dyn Read + Send>>, Error> {
+    fn reader(&self) -> Result<Option<Reader>, Error> {
         let words = "the body's reader was read before; build the request again";
         match &self.0.body {
             Source::Reader(reader) => match lock(reader).take() {
@@ -307,20 +305,12 @@ impl Request {
     pub fn send(&self) -> Result<Response, Error> {
         self.check_whole()?;
         let reader = self.reader()?;
-        if reader.is_none() && self.0.config.is_none() {
-            let (request, config) = (self.0.handle.get(), ptr::null());
-            // SAFETY: the request lives; its body outlives the call, and the op with it.
-            return create(|out, error| unsafe {
-                sys::conpool_perform(request, config, out, error)
-            })
-            .map(Response::new);
-        }
         let (upload, mut op) = (Upload::default(), 0);
         self.start_on(sys::CONPOOL_WHOLE, ptr::null_mut(), 0, &mut op)?;
-        if let Some(reader) = reader {
-            upload.feed(op, reader);
-        }
-        response(wait(op, None)).map_err(|error| upload.explain(error))
+        let fed = reader.map_or(Ok(()), |reader| upload.feed(op, reader));
+        let ended = wait(op, None);
+        fed.unwrap_or_else(|panic| resume_unwind(panic));
+        response(ended).map_err(|error| upload.explain(error))
     }
 
     /// Sends the request; the future is ready with the whole response.

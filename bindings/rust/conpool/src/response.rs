@@ -86,10 +86,7 @@ impl Response {
     pub fn body(&self) -> &[u8] {
         let mut size = 0;
         // SAFETY: the bytes are borrowed until the response is freed, and it outlives the result.
-        unsafe {
-            let data = sys::conpool_response_body(self.0.get(), &mut size);
-            bytes(data, size)
-        }
+        unsafe { bytes(sys::conpool_response_body(self.0.get(), &mut size), size) }
     }
 
     /// The body as text; what is not UTF-8 is replaced.
@@ -146,10 +143,7 @@ impl<'a> Headers<'a> {
     fn text(&self, get: Line, index: usize) -> &'a [u8] {
         let mut size = 0;
         // SAFETY: the bytes are borrowed until the response is freed, which `'a` comes before.
-        unsafe {
-            let data = get(self.response.0.get(), index, &mut size);
-            bytes(data.cast(), size)
-        }
+        unsafe { bytes(get(self.response.0.get(), index, &mut size).cast(), size) }
     }
 
     /// Name and value of each line. Names have the case that they came in.

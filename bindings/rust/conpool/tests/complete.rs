@@ -146,6 +146,12 @@ fn every_kind_of_event_is_taken() {
     }
 }
 
+/// Functions that the crate does without.
+const UNUSED: &[&str] = &[
+    // Where another thread drives the loop it answers E_BUSY for a request that it has started.
+    "conpool_perform",
+];
+
 #[test]
 fn every_function_is_used() {
     if !in_repository() {
@@ -153,6 +159,7 @@ fn every_function_is_used() {
     }
     let sources = sources();
     for name in std::fs::read_to_string(format!("{ROOT}/capi/symbols.txt")).unwrap().lines() {
-        assert!(sources.contains(&format!("sys::{name}")), "{name}");
+        let used = sources.contains(&format!("sys::{name}"));
+        assert!(used != UNUSED.contains(&name), "{name}");
     }
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use conpool::{block_on, sys, Body, ErrorKind};
+use conpool::{block_on, sys, Body, ErrorKind, Phase, Proof};
 use std::error::Error as _;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,6 +123,53 @@ fn a_reader_that_fails_is_the_source_of_the_error() {
     assert_eq!(error.name(), "E_HTTP_BODY_SOURCE");
 }
 
+struct Panicking;
+
+impl Read for Panicking {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("the tape burns")
+    }
+}
+
+#[test]
+fn a_reader_that_panics_ends_its_request() {
+    // Never answers: only the end of the body ends the request.
+    let server = Server::silent();
+    let client = client();
+    let put = || client.put(server.url("/")).body(Body::reader(Panicking, None));
+    let error = block_on(put().send_async()).unwrap_err();
+    assert_eq!(error.name(), "E_HTTP_BODY_SOURCE");
+    assert_eq!(error.source().unwrap().to_string(), "the reader panicked");
+    let error = put().stream().unwrap().head().unwrap_err();
+    assert!(error.to_string().ends_with("the reader panicked"), "{error}");
+    // On the caller's own thread the panic goes on, once the request has ended.
+    let sent = || put().send().map(drop);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sent)).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"the tape burns"));
+    assert_eq!(support::stat(&client, "pool.requests.running"), 0.0);
+}
+
+#[test]
+fn what_failed_first_stays_known_when_the_reader_fails_too() {
+    struct Late(mpsc::Receiver<()>, Arc<()>);
+    impl Read for Late {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            let (_, _alive) = (self.0.recv(), &self.1);
+            Err(io::Error::new(io::ErrorKind::Other, "too late"))
+        }
+    }
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (client, alive, (end, ended)) = (client(), Arc::new(()), mpsc::channel());
+    let body = Body::reader(Late(ended, alive.clone()), None);
+    let call = client.put(format!("http://{closed}/")).body(body).send_async();
+    eventually("it to fail", || support::stat(&client, "pool.requests.failed") == 1.0);
+    drop(end);
+    eventually("the reader to fail", || Arc::strong_count(&alive) == 1);
+    let error = block_on(call).unwrap_err();
+    assert_eq!((error.name().as_str(), error.phase()), ("E_HTTP_BODY_SOURCE", Phase::Connect));
+    assert_eq!((error.proof(), error.attempts().len()), (Proof::NeverSent, 1), "{error}");
+}
+
 #[test]
 fn a_reader_that_gives_another_length() {
     let server = body_echo();
@@ -197,6 +244,23 @@ fn a_writer_that_is_dropped_cancels() {
     let mut writer = exchange.body_writer().unwrap();
     drop(exchange);
     eventually("the write to fail", || writer.write_all(b"x").is_err());
+}
+
+#[test]
+fn a_body_that_is_finished_too_early_cancels() {
+    let server = Server::silent();
+    let client = client();
+    let put = || client.put(server.url("/")).body(Body::pieces(Some(10)));
+    let mut exchange = put().stream().unwrap();
+    let mut writer = exchange.body_writer().unwrap();
+    writer.write_all(b"hello").unwrap();
+    assert_eq!(writer.finish().unwrap_err().name(), "E_HTTP_BODY_LENGTH");
+    assert_eq!(exchange.head().unwrap_err().kind(), ErrorKind::Cancelled);
+    let mut exchange = put().stream_async().unwrap();
+    let mut writer = exchange.body_writer().unwrap();
+    assert_eq!(block_on(writer.write_async("hello")).unwrap(), 5);
+    assert_eq!(block_on(writer.finish_async()).unwrap_err().name(), "E_HTTP_BODY_LENGTH");
+    assert_eq!(block_on(exchange.head()).unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 #[test]
