@@ -38,6 +38,18 @@ fn contained(body: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(body));
 }
 
+/// What a turn gave; nothing where another thread drives the loop (`loop.drive = caller`), whom it
+/// lets have a moment.
+pub(crate) fn unless_busy<T>(turn: Result<T, Error>) -> Result<Option<T>, Error> {
+    match turn {
+        Err(error) if error.code() == sys::CONPOOL_E_BUSY => {
+            thread::sleep(MOMENT);
+            Ok(None)
+        }
+        turn => turn.map(Some),
+    }
+}
+
 /// Starts a thread that nobody waits for.
 pub(crate) fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(body);
@@ -152,14 +164,7 @@ impl Engine {
             return Ok(());
         }
         let engine = Arc::clone(self);
-        let pump = move || loop {
-            match engine.turn(sys::CONPOOL_FOREVER) {
-                // With loop.drive = caller another thread drives the loop.
-                Err(error) if error.code() == sys::CONPOOL_E_BUSY => thread::sleep(MOMENT),
-                Err(_) => return,
-                Ok(_) => {}
-            }
-        };
+        let pump = move || while unless_busy(engine.turn(sys::CONPOOL_FOREVER)).is_ok() {};
         let started = start_thread("conpool-pump", pump);
         self.pumped.store(started.is_ok(), Ordering::Release);
         started
@@ -255,10 +260,8 @@ impl Engine {
                 return Err(Error::of_status(sys::CONPOOL_E_TIMEOUT)
                     .with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED));
             }
-            match self.turn(if running.0.is_woken() { 0 } else { nanoseconds(left()) }) {
-                Err(error) if error.code() == sys::CONPOOL_E_BUSY => thread::sleep(MOMENT),
-                result => drop(result?),
-            }
+            let ready = running.0.is_woken();
+            unless_busy(self.turn(if ready { 0 } else { nanoseconds(left()) }))?;
         }
     }
 }

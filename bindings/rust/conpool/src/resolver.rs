@@ -1,8 +1,8 @@
 //! The program as resolver of names.
 
 use crate::{
-    client::status, client::Client, engine::lock, engine::start_thread, engine::Engine,
-    error::Error, raw::borrowed, raw::Event, raw::Handle, raw::NO_EVENT, sys,
+    client::status, client::Client, engine::lock, engine::start_thread, engine::unless_busy,
+    engine::Engine, error::Error, raw::borrowed, raw::Event, raw::Handle, raw::NO_EVENT, sys,
 };
 use std::{net::IpAddr, panic::catch_unwind, panic::AssertUnwindSafe, sync::Arc};
 
@@ -39,8 +39,8 @@ impl Client {
         })?;
         lock(&self.pool.closing).push(Arc::clone(&engine));
         let serve = move || {
-            while let Ok(asked) = next(&engine) {
-                asked.into_iter().for_each(|asked| answer(asked, &mut resolve));
+            while let Ok(asked) = unless_busy(next(&engine)) {
+                asked.flatten().into_iter().for_each(|asked| answer(asked, &mut resolve));
             }
         };
         start_thread("conpool-resolver", serve)
@@ -71,10 +71,9 @@ fn answer<E: std::fmt::Display>(
             ipv6: sys::conpool_lookup_family(asked.get()) == 6,
         }
     };
-    let resolved = catch_unwind(AssertUnwindSafe(|| resolve(&lookup)));
-    let resolved = resolved.map_or(Err("the resolver panicked".to_owned()), |answer| {
-        answer.map_err(|error| error.to_string())
-    });
+    let resolve = || resolve(&lookup).map_err(|error| error.to_string());
+    let resolved = catch_unwind(AssertUnwindSafe(resolve));
+    let resolved = resolved.unwrap_or_else(|_| Err("the resolver panicked".to_owned()));
     let answer = resolved.map(|addresses| {
         let wanted = addresses.iter().filter(|address| address.is_ipv6() == lookup.ipv6);
         wanted.map(ToString::to_string).collect::<Vec<_>>().join(",")

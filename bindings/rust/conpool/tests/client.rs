@@ -354,6 +354,18 @@ fn the_program_resolves_names() {
     let error = client.get("http://crash.example.net/").send().unwrap_err();
     assert!(error.report().contains("the resolver panicked"), "{}", error.report());
     assert_eq!(client.get(&url).send().unwrap().text(), "hello");
+    struct Torn;
+    impl std::fmt::Display for Torn {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("the page is torn")
+        }
+    }
+    let client = builder().option("dns.backend", "queue").build().unwrap();
+    client.resolve_with(|_| Err(Torn)).unwrap();
+    for _ in 0..2 {
+        let error = client.get("http://torn.example.net/").send().unwrap_err();
+        assert!(error.report().contains("the resolver panicked"), "{}", error.report());
+    }
     let error = support::client().resolve_with(|_| Ok::<_, String>(vec![])).unwrap_err();
     assert_eq!(error.name(), "E_WRONG_STATE");
 }

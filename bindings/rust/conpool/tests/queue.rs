@@ -110,6 +110,21 @@ fn two_threads_that_both_need_the_callers_loop() {
 }
 
 #[test]
+fn blocking_calls_while_another_thread_drives_the_callers_loop() {
+    let (server, dns) = (Server::hello(), [("dns.backend", "queue"), ("loop.drive", "caller")]);
+    let client = dns.iter().fold(builder(), |made, (name, value)| made.option(name, *value));
+    let client = client.build().unwrap();
+    client.resolve_with(|_| Ok::<_, String>(vec!["127.0.0.1".parse().unwrap()])).unwrap();
+    for number in 0..10 {
+        // The resolver's thread, and from the first future on that of the client.
+        let url = format!("http://name{number}.example.net:{}/", server.address.port());
+        assert_eq!(client.get(&url).send().unwrap().text(), "hello");
+        assert_eq!(block_on(client.get(&url).send_async()).unwrap().text(), "hello");
+    }
+    assert_eq!(server.accepted(), 10);
+}
+
+#[test]
 fn a_call_that_is_polled_after_its_end() {
     let server = Server::hello();
     let client = client();
