@@ -5,6 +5,8 @@ import os
 import socket
 import tempfile
 import threading
+import time
+from unittest import mock
 
 import support
 import conpool
@@ -70,6 +72,87 @@ class Leases(support.Case):
                 self.assertEqual(connection.recv(), b"")
             with client.connect("127.0.0.1", server.port) as connection:
                 self.assertFalse(connection.facts["reused"])
+
+    def test_what_a_cancelled_read_brought(self):
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                async with client.connect("127.0.0.1", server.port) as connection:
+                    reading = asyncio.ensure_future(connection.recv())
+                    await asyncio.sleep(0)
+                    await connection.sendall(b"first\n")
+                    inbox, drain = None, client._queue().drain
+                    while not (inbox and inbox.events):  # the event is there, the task is not on
+                        drain()
+                        inbox = next(iter(client._queue()._inboxes.values()), inbox)
+                    reading.cancel()
+                    with self.assertRaises(asyncio.CancelledError):
+                        await reading
+                    self.assertEqual(await connection.recv(2), b"+f")
+                    self.assertEqual(await connection.recv(), b"irst\n")
+                    # Nothing has come when this one is cancelled.
+                    for _ in range(3):
+                        reading = asyncio.ensure_future(connection.recv())
+                        await asyncio.sleep(0)
+                        reading.cancel()
+                    await connection.sendall(b"second\n")
+                    self.assertEqual(await connection.recv(), b"+second\n")
+
+        with line_server() as server:
+            self.run_async(scenario(server))
+
+    def test_no_line_is_lost_by_limits(self):
+        """Reads with a limit as short as the time between two lines."""
+
+        def serve(connection):
+            for number in range(1000):
+                connection.send(b"%06d\n" % number)
+                time.sleep(0.0005)
+            connection.close()
+
+        async def scenario(port):
+            got = b""
+            async with conpool.AsyncClient() as client:
+                connection = await client.connect("127.0.0.1", port)
+                while not got.endswith(b"000999\n"):
+                    try:
+                        got += await asyncio.wait_for(connection.recv(), 0.0005)
+                    except asyncio.TimeoutError:
+                        pass
+                connection.close()
+            return got
+
+        server = line_server()
+        server.serve = serve
+        with server:
+            got = self.run_async(scenario(server.port))
+        self.assertEqual(got, b"".join(b"%06d\n" % number for number in range(1000)))
+
+    def test_what_an_interrupted_read_brought(self):
+        def interrupted(operation, event):
+            wait(operation, event)
+            raise KeyboardInterrupt
+
+        from conpool import _engine
+
+        wait = _engine.wait
+        with line_server() as server, conpool.Client() as client:
+            for take in ("recv", "lend", "release"):
+                connection = client.connect("127.0.0.1", server.port)
+                connection.sendall(b"line\n")
+                with mock.patch.object(_engine, "wait", interrupted):
+                    with self.assertRaises(KeyboardInterrupt):
+                        connection.recv()
+                if take == "recv":
+                    self.assertEqual(connection.recv(2), b"+l")
+                    self.assertEqual(connection.recv(), b"ine\n")
+                    connection.close()
+                elif take == "lend":
+                    self.assertEqual(connection.lend().received, b"+line\n")
+                    connection.close()
+                else:
+                    connection.release()  # what it has not read is nobody else's
+                    with client.connect("127.0.0.1", server.port) as another:
+                        self.assertFalse(another.facts["reused"])
 
     def test_big_writes(self):
         data = os.urandom(1 << 20).replace(b"\n", b"x") + b"\n"

@@ -6,12 +6,13 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
-from functools import partialmethod
+from functools import partial, partialmethod
 from typing import TYPE_CHECKING, Any
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
 from ._engine import AsyncExchange, LoopQueue, take_lease
+from ._errors import of_event
 from ._ffi import lib
 from ._models import AsyncStreamedResponse, Response
 
@@ -31,8 +32,25 @@ class AsyncConnection(BaseConnection):
 
     async def recv(self, size: int = 0) -> bytes:
         """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
-        event = await self._run(lambda *at: lib.connection_read(self._opened(), size, *at))
-        return b"" if event.object is None else _ffi.chunk_bytes(event.object)
+        queue = self._client._queue()
+        while not self._kept:
+            read, op = self._opened(), _ffi.Number()
+            if self._left:
+                inbox = self._left.popleft()  # its bytes come before those of another read
+            else:
+                inbox = queue.start(partial(lib.connection_read, read, size), None, op)
+            try:
+                event = await inbox.next()
+            except BaseException:
+                (self._left.append if op.value else self._left.appendleft)(inbox)
+                lib.op_cancel(op)
+                raise
+            self._kept += _ffi.read_bytes(event)
+            if event.status != 0 and op.value:
+                raise of_event(event)
+            if event.flags & _ffi.EVENT_EOF:
+                break
+        return self._take(size)
 
     async def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""

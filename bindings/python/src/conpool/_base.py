@@ -9,21 +9,13 @@ import os
 import stat
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, urldefrag, urlencode, urlsplit
 
-from . import _ffi
-from ._config import (
-    UNSET,
-    Limits,
-    OptionValue,
-    TimeoutTypes,
-    Unset,
-    make_config,
-    masked,
-    timeout_options,
-)
+from . import _config, _ffi
+from ._config import UNSET, Limits, OptionValue, TimeoutTypes, Unset, make_config, timeout_options
 from ._errors import InvalidURL, StreamError, UsageError, check, of_status, read_text
 from ._ffi import STATUSES, lib
 from ._models import Headers, HeaderTypes, Request
@@ -97,7 +89,7 @@ class BaseClient:
         _clients.add(self)
 
     def __repr__(self) -> str:
-        given = masked({"base_url": self.base_url or None, **self._options})
+        given = _config.masked({"base_url": self.base_url or None, **self._options})
         return f"{type(self).__name__}({given})"
 
     def __del__(self) -> None:
@@ -354,11 +346,13 @@ class BaseConnection:
     """A lease: between connect() and release() its bytes are the caller's alone."""
 
     _lent: Lent | None = None
+    _kept = b""  # what a read brought that nobody waited for to its end
 
     def __init__(self, handle: _ffi.Lease, client: Any) -> None:
         self._handle: _ffi.Lease | None = handle
         self._client = client
         self._pid = os.getpid()
+        self._left: deque[Any] = deque()  # inboxes of reads that were cancelled
         #: The peer's: "192.0.2.1:443", "[2001:db8::1]:443" or "unix:/path"
         self.address: str = lib.connection_address(handle).decode()
 
@@ -386,9 +380,13 @@ class BaseConnection:
         connections. It is closed when the lease ends."""
         if self._lent is not None:
             raise StreamError("the connection is lent already")
+        if not all(inbox.over for inbox in self._left):
+            raise StreamError("a recv() that was cancelled is ending: let the loop run first")
+        while self._left:
+            self._kept += self._left.popleft().brought()
         status, fd, received = _ffi.lend(self._opened(), blocking)
         check(status, context="lending a connection's descriptor")
-        self._lent = Lent(fd, received)
+        self._lent, self._kept = Lent(fd, self._kept + received), b""
         return self._lent
 
     def fileno(self) -> int:
@@ -403,8 +401,16 @@ class BaseConnection:
     def _end(self, how: int) -> None:
         handle, self._handle = getattr(self, "_handle", None), None
         self._lent = None
-        if handle is not None and how == _ffi.REUSABLE:
+        unread = self._kept or not all(inbox.over and not inbox.brought() for inbox in self._left)
+        if handle is not None and how == _ffi.REUSABLE and not unread:
             handle.reuse()
+
+    def _take(self, size: int) -> bytes:
+        """What was kept, at most `size` bytes of it (0: all)."""
+        self._opened()
+        cut = size or len(self._kept)
+        taken, self._kept = self._kept[:cut], self._kept[cut:]
+        return taken
 
     def release(self) -> None:
         """Gives the connection back for others: nothing of this lease is under way."""

@@ -24,13 +24,20 @@ class Connection(BaseConnection):
     At the end of a `with` block it is given back for others; after an exception it is closed.
     """
 
-    def _run(self, start: Any, borrowed: Any = None) -> _ffi.Event:
-        return run(self._client._opened(), start, borrowed)
+    def _run(self, start: Any, borrowed: Any = None, event: Any = None) -> _ffi.Event:
+        return run(self._client._opened(), start, borrowed, event=event)
 
     def recv(self, size: int = 0) -> bytes:
         """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
-        event = self._run(lambda *at: lib.connection_read(self._opened(), size, *at))
-        return b"" if event.object is None else _ffi.chunk_bytes(event.object)
+        if self._kept:
+            return self._take(size)
+        event = _ffi.Event()
+        try:
+            self._run(lambda *at: lib.connection_read(self._opened(), size, *at), None, event)
+            return _ffi.read_bytes(event)
+        except BaseException:
+            self._kept = _ffi.read_bytes(event)
+            raise
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""

@@ -139,11 +139,8 @@ def text_of(option: Option, value: Any) -> str:
     if isinstance(value, timedelta):
         return f"{(value // timedelta(microseconds=1)) * 1000}ns"
     if isinstance(value, (int, float)):
-        return (
-            f"{round(value * 10**9)}ns"
-            if option.type == "duration" and math.isfinite(value)
-            else str(value)
-        )
+        timed = option.type == "duration" and math.isfinite(value)
+        return f"{round(value * 10**9)}ns" if timed else str(value)
     if isinstance(value, bytes):
         if option.type == "bytes":
             return "".join(f"\\x{byte:02x}" for byte in value)

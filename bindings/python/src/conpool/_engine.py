@@ -33,10 +33,11 @@ def wait(op: _ffi.Number, event: _ffi.Event) -> None:
 
 
 def run(
-    pool: _ffi.Owned, start: Start, borrowed: Any = None, request: Request | None = None
+    pool: _ffi.Owned, start: Start, borrowed: Any = None, request: Any = None, event: Any = None
 ) -> _ffi.Event:
-    """An op from its start to its end. Whatever interrupts this, the op has ended afterwards."""
-    op, event = _ffi.Number(), _ffi.Event()
+    """An op from its start to its end. Whatever interrupts this, the op has ended afterwards, and
+    an event that the caller gave tells how."""
+    op, event = _ffi.Number(), event or _ffi.Event()
     # Held by the pool: a second interrupt may end this frame before the op.
     pool.keep[id(event)] = (borrowed, event)
     try:
@@ -52,7 +53,7 @@ def run(
     del pool.keep[id(event)]
     if event.status != 0:
         raise of_event(event, request)
-    return event
+    return event  # type: ignore[no-any-return]
 
 
 class Exchange:
@@ -153,6 +154,10 @@ class Inbox:
             self._waiter = self._loop.create_future()
             await self._waiter
         return self.events.popleft()
+
+    def brought(self) -> bytes:
+        """The bytes of reads that ended."""
+        return b"".join(map(_ffi.read_bytes, self.events))
 
     def abandon(self) -> None:
         """Nobody waits for it any more: what comes is disposed of."""
@@ -303,5 +308,4 @@ def take(event: _ffi.Event, owner: Any) -> Any:
 
 def take_lease(event: _ffi.Event) -> _ffi.Lease:
     """The connection of an event, which it then has no more."""
-    lease: _ffi.Lease = take(event, _ffi.Lease())
-    return lease
+    return take(event, _ffi.Lease())  # type: ignore[no-any-return]

@@ -8,17 +8,7 @@ import os
 import re
 import types
 from collections.abc import Sequence
-from ctypes import (
-    POINTER,
-    c_char_p,
-    c_int32,
-    c_int64,
-    c_size_t,
-    c_uint16,
-    c_uint32,
-    c_uint64,
-    c_void_p,
-)
+from ctypes import POINTER, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any
 
 SONAME = "libconpool.so.0"
@@ -53,8 +43,8 @@ class RawEvent(ctypes.Structure):
 # A type of C by one letter. Borrowed texts come back as bytes, which copies them.
 # fmt: off
 TYPES: dict[str, Any] = {
-    "-": None, "p": c_void_p, "t": c_char_p, "i": c_int32, "u": c_uint32, "l": c_int64,
-    "U": c_uint64, "z": c_size_t, "I": POINTER(c_int32), "H": POINTER(c_uint16),
+    "-": None, "p": c_void_p, "t": ctypes.c_char_p, "i": c_int32, "u": c_uint32, "l": c_int64,
+    "U": c_uint64, "z": c_size_t, "I": POINTER(c_int32), "H": POINTER(ctypes.c_uint16),
     "Q": POINTER(c_uint64), "O": POINTER(c_void_p), "E": POINTER(RawEvent), "Z": POINTER(c_size_t),
 }
 # fmt: on
@@ -205,7 +195,7 @@ out = ctypes.byref  # a pointer to an object, for a function to fill in
 
 def ports(numbers: Sequence[int]) -> Any:
     """An array of ports."""
-    return (c_uint16 * len(numbers))(*numbers)
+    return (ctypes.c_uint16 * len(numbers))(*numbers)
 
 
 def events_buffer(count: int) -> Any:
@@ -226,6 +216,11 @@ copied.restype, copied.argtypes = ctypes.py_object, [c_void_p, ctypes.c_ssize_t]
 def chunk_bytes(chunk: Any) -> bytes:
     """A copy of a chunk's bytes."""
     return copied(lib.chunk_data(chunk), lib.chunk_size(chunk))  # type: ignore[no-any-return]
+
+
+def read_bytes(event: RawEvent) -> bytes:
+    """A copy of what a read brought; b"" where it failed, and at the stream's end."""
+    return b"" if event.status != 0 or event.object is None else chunk_bytes(event.object)
 
 
 def body_bytes(response: Any) -> bytes:

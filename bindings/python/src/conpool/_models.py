@@ -69,9 +69,8 @@ class Headers(Mapping[str, str]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return sorted((n.lower(), v) for n, v in self.raw) == sorted(
-            (n.lower(), v) for n, v in other.raw
-        )
+        ours, theirs = (sorted((n.lower(), v) for n, v in one.raw) for one in (self, other))
+        return ours == theirs
 
     def __repr__(self) -> str:
         return f"Headers({self.multi_items()!r})"
