@@ -6,25 +6,31 @@ use crate::{
     response::Chunk, sys,
 };
 use std::{
-    fmt, future::Future, io, io::Read, io::Write, os::unix::io::AsFd, os::unix::io::AsRawFd,
-    os::unix::io::BorrowedFd, os::unix::io::FromRawFd, os::unix::io::OwnedFd, os::unix::io::RawFd,
-    pin::Pin, sync::Arc, sync::Mutex, task::Context, task::Poll, time::Duration,
+    fmt, future::Future, io, io::Read, io::Write, mem::ManuallyDrop, os::unix::io::AsFd,
+    os::unix::io::AsRawFd, os::unix::io::BorrowedFd, os::unix::io::FromRawFd,
+    os::unix::io::OwnedFd, os::unix::io::RawFd, pin::Pin, sync::atomic::AtomicBool,
+    sync::atomic::Ordering, sync::Arc, sync::Mutex, task::Context, task::Poll, time::Duration,
 };
 
 /// One lease of one connection, plain or TLS. Its bytes are the program's alone.
 ///
 /// [`release`](Self::release) gives the connection back, for the next one who asks. A lease that is
 /// merely dropped, by an early return or a panic, closes its connection: nobody else gets one in
-/// the middle of a conversation. The circuit breaker counts that as a failure of the peer.
+/// the middle of a conversation. The circuit breaker counts that as a failure of the peer, unless
+/// one side had ended its direction and no read was under way. [`close`](Self::close) ends a
+/// conversation in that way.
 ///
 /// Reading and writing may happen at once from two threads, through `&Connection`; a second read
 /// that would wait beside the first fails at once with `E_WRONG_STATE`.
 pub struct Connection {
-    handle: Handle<sys::conpool_connection>,
+    handle: ManuallyDrop<Handle<sys::conpool_connection>>,
     client: Client,
     input: Mutex<Input>,
     limit: Mutex<Option<Duration>>,
     reused: bool,
+    /// Whether our direction has ended.
+    shut: Arc<AtomicBool>,
+    released: bool,
 }
 
 /// What was received and not yet read, and the read under way.
@@ -42,11 +48,13 @@ impl Connection {
         let handle = unsafe { event.object(sys::CONPOOL_EVENT_CONNECTION) }
             .ok_or_else(|| Error::of_status(sys::CONPOOL_E_INTERNAL))?;
         Ok(Connection {
-            handle,
+            handle: ManuallyDrop::new(handle),
             client: client.clone(),
             input: Mutex::default(),
             limit: Mutex::new(None),
             reused: event.value(0) == 1,
+            shut: Arc::default(),
+            released: false,
         })
     }
 
@@ -157,12 +165,29 @@ impl Connection {
     ///
     /// What the connection failed with.
     pub fn shutdown_write(&self) -> Result<(), Error> {
-        self.run(self.ending()).map(drop)
+        self.run(self.ending()).map(|_| self.shut.store(true, Ordering::Release))
     }
 
     /// Ends our direction, as a future.
     pub fn shutdown_write_async(&self) -> Call<()> {
-        Call::new(self.client.begin(None, self.ending()), |event| event.map(drop))
+        let (op, shut) = (self.client.begin(None, self.ending()), Arc::clone(&self.shut));
+        Call::new(op, move |event| event.map(|_| shut.store(true, Ordering::Release)))
+    }
+
+    /// Closes a connection whose conversation has ended as it should: the circuit breaker does not
+    /// count it as a failure. Ends our direction first, after all writes before, and gives up a
+    /// read that was begun.
+    ///
+    /// # Errors
+    ///
+    /// What the connection failed with.
+    pub fn close(self) -> Result<(), Error> {
+        self.client.pool.check()?;
+        drop(lock(&self.input).op.take());
+        if self.shut.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.shutdown_write()
     }
 
     fn ending(&self) -> impl Start {
@@ -196,16 +221,8 @@ impl Connection {
     ///
     /// Nothing may be under way. With a read that has not ended, or bytes that were received and
     /// not read, the connection closes as if it had been dropped.
-    pub fn release(self) {
-        if self.client.pool.check().is_err() {
-            return;
-        }
-        let Connection { handle, input, .. } = self;
-        let input = std::mem::take(&mut *lock(&input));
-        if input.rest.is_none() && input.op.is_none() {
-            // SAFETY: the handle is given up.
-            unsafe { sys::conpool_connection_release(handle.into_raw(), sys::CONPOOL_REUSABLE) }
-        }
+    pub fn release(mut self) {
+        self.released = self.client.pool.check().is_ok();
     }
 
     /// Lends the connection's descriptor, for code that wants to read and write itself. Not for
@@ -284,6 +301,18 @@ impl Connection {
             return Err(Error::worded(sys::CONPOOL_E_WRONG_STATE, words));
         }
         Ok(Claim(self))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let input = std::mem::take(&mut *lock(&self.input));
+        // Where one side has ended its direction the library pools the connection no more.
+        let over = input.ended || self.shut.load(Ordering::Acquire);
+        let good = input.op.is_none() && (over || (self.released && input.rest.is_none()));
+        let how = if good { sys::CONPOOL_REUSABLE } else { sys::CONPOOL_BROKEN };
+        // SAFETY: the handle is given up.
+        unsafe { sys::conpool_connection_release(self.handle.get(), how) }
     }
 }
 

@@ -60,6 +60,42 @@ fn a_connection_that_nobody_took_goes_back() {
 }
 
 #[test]
+fn a_conversation_that_ended_is_no_failure() {
+    let (echo, silent) = (Server::echo(), Server::silent());
+    let bye = Server::answering(b"bye", After::Close);
+    // Whether leases that end in this way open the circuit breaker.
+    let opens = |server: &Server, end: fn(Connection)| {
+        let client = client();
+        let connect = || client.connect(server.tcp()).map(end).map_err(|error| error.kind());
+        (0..60).any(|_| connect() == Err(ErrorKind::Breaker))
+    };
+    assert!(opens(&echo, drop));
+    assert!(!opens(&echo, |connection| connection.close().unwrap()));
+    assert!(!opens(&echo, |connection| {
+        abandon_a_read(&connection);
+        connection.close().unwrap();
+    }));
+    assert!(!opens(&echo, |connection| {
+        block_on(connection.shutdown_write_async()).unwrap();
+        connection.close().unwrap();
+    }));
+    // Dropped after our end, and after the peer's.
+    assert!(!opens(&echo, |connection| {
+        ask(&connection, "ping");
+        connection.shutdown_write().unwrap();
+    }));
+    assert!(!opens(&bye, |mut connection| {
+        connection.write_all(b"x\r\n\r\n").unwrap();
+        connection.read_to_string(&mut String::new()).unwrap();
+    }));
+    // An answer that is still waited for.
+    assert!(opens(&silent, |connection| {
+        connection.shutdown_write().unwrap();
+        abandon_a_read(&connection);
+    }));
+}
+
+#[test]
 fn what_was_not_read_closes_the_connection() {
     let server = Server::echo();
     let client = client();

@@ -60,6 +60,17 @@ impl Stream {
         Ok(())
     }
 
+    /// Waits for what was written, ends our direction and closes the connection: the end of a
+    /// conversation, which the circuit breaker does not count as a failure.
+    ///
+    /// # Errors
+    ///
+    /// What the connection failed with.
+    pub async fn close(mut self) -> io::Result<()> {
+        std::future::poll_fn(|context| Pin::new(&mut self).poll_shutdown(context)).await?;
+        Ok(self.connection.close()?)
+    }
+
     /// Waits until no write is under way.
     fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ended: Result<Write, Error> = match &mut self.write {

@@ -89,6 +89,23 @@ async fn tokio_reads_and_writes_a_lease() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_closed_is_no_failure() {
+    let server = Server::echo();
+    let client = client();
+    for _ in 0..60 {
+        // No circuit breaker opens by it.
+        let lease = client.connect_async(server.tcp()).await.unwrap();
+        let mut stream = with_tokio::Stream::new(lease);
+        stream.write_all(b"ping").await.unwrap();
+        let mut byte = [0; 4];
+        stream.read_exact(&mut byte).await.unwrap();
+        let read = tokio::time::timeout(Duration::ZERO, stream.read(&mut byte)).await;
+        assert!(read.is_err());
+        stream.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_read_that_tokio_gives_up_loses_nothing() {
     let server = Server::echo();
     let lease = client().connect_async(server.tcp()).await.unwrap();
