@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import time
+from unittest import mock
 
 import conpool
 import support
@@ -280,6 +281,25 @@ class Streams(support.Case):
 
         with RawServer(answer) as server:
             self.run_async(scenario(server))
+
+    def test_the_response_comes_while_the_body_is_sent(self):
+        """More than the library holds for a reader: what came is taken, up to a limit."""
+
+        def answer(head, connection):
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while (size := int(connection.file.readline(), 16)) != 0:
+                connection.send(b"%x\r\n%s\r\n" % (size, connection.file.read(size)))
+                connection.file.readline()
+            connection.file.readline()
+            return b"0\r\n\r\n"
+
+        pieces = [PART] * 320
+        with RawServer(answer) as server, conpool.Client(timeout=20) as client:
+            with client.stream("POST", server.url, content=pieces) as response:
+                self.assertEqual(response.read(), PART * 320)
+            with mock.patch.object(conpool._engine, "EARLY_BYTES", 1 << 20):
+                with self.assertRaisesRegex(conpool.StreamError, "before all of the body"):
+                    client.open_stream("POST", server.url, content=pieces)
 
     def test_a_source_that_hangs_is_let_go(self):
         def answer(head, connection):

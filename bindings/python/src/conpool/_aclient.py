@@ -200,14 +200,9 @@ class AsyncClient(BaseClient):
             yield response
 
     def connect(
-        self,
-        target: str | Endpoint,
-        port: int | Sequence[int] | None = None,
-        *,
-        tls: bool = False,
-        addresses: str | Sequence[str] | None = None,
-        **given: Any,
-    ) -> Connecting:
+        self, target: str | Endpoint, port: int | Sequence[int] | None = None, *,
+        tls: bool = False, addresses: str | Sequence[str] | None = None, **given: Any,
+    ) -> Connecting:  # fmt: skip
         """Leases a connection for any protocol but HTTP; arguments as of endpoint(), and `timeout`.
         `await` the answer, or use it in `async with`."""
 

@@ -67,14 +67,10 @@ class BaseClient:
     """What both clients have in common."""
 
     def __init__(
-        self,
-        *,
-        base_url: str = "",
-        headers: HeaderTypes | None = None,
-        timeout: TimeoutTypes | Unset = UNSET,
-        limits: Limits | None = None,
+        self, *, base_url: str = "", headers: HeaderTypes | None = None,
+        timeout: TimeoutTypes | Unset = UNSET, limits: Limits | None = None,
         **options: OptionValue,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._pool: _ffi.Owned | None = None
         self.base_url = base_url
         self.headers = Headers(headers)
@@ -117,20 +113,12 @@ class BaseClient:
     # --- requests
 
     def _prepare(
-        self,
-        method: str,
-        url: str,
-        params: Any = None,
-        headers: HeaderTypes | None = None,
-        content: Any = None,
-        data: Any = None,
-        json: Any = None,
-        trailers: HeaderTypes | None = None,
-        idempotent: bool | None = None,
-        endpoint: Endpoint | None = None,
-        timeout: TimeoutTypes | Unset = UNSET,
+        self, method: str, url: str, params: Any = None, headers: HeaderTypes | None = None,
+        content: Any = None, data: Any = None, json: Any = None,
+        trailers: HeaderTypes | None = None, idempotent: bool | None = None,
+        endpoint: Endpoint | None = None, timeout: TimeoutTypes | Unset = UNSET,
         **options: OptionValue,
-    ) -> Call:
+    ) -> Call:  # fmt: skip
         """A request from what the caller gave."""
         if sum(one is not None for one in (content, data, json)) > 1:
             raise UsageError("give one of content, data and json")
@@ -179,14 +167,9 @@ class BaseClient:
     # --- endpoints
 
     def endpoint(
-        self,
-        target: str | Endpoint,
-        port: int | Sequence[int] | None = None,
-        *,
-        tls: bool = False,
-        addresses: str | Sequence[str] | None = None,
-        **options: OptionValue,
-    ) -> Endpoint:
+        self, target: str | Endpoint, port: int | Sequence[int] | None = None, *,
+        tls: bool = False, addresses: str | Sequence[str] | None = None, **options: OptionValue,
+    ) -> Endpoint:  # fmt: skip
         """An endpoint: by URL ("https://host", "tcp://host:port", "tls://host:port", "unix:/path"),
         by host and port (or ports, which are raced), or by addresses, with the host as the name to
         verify: `endpoint("https://host", addresses=["192.0.2.1:443"])`."""

@@ -136,14 +136,9 @@ class Client(BaseClient):
             yield response
 
     def connect(
-        self,
-        target: str | Endpoint,
-        port: int | Sequence[int] | None = None,
-        *,
-        tls: bool = False,
-        addresses: str | Sequence[str] | None = None,
-        **given: Any,
-    ) -> Connection:
+        self, target: str | Endpoint, port: int | Sequence[int] | None = None, *,
+        tls: bool = False, addresses: str | Sequence[str] | None = None, **given: Any,
+    ) -> Connection:  # fmt: skip
         """Leases a connection for any protocol but HTTP; arguments as of endpoint()."""
         start = self._acquire(target, port=port, tls=tls, addresses=addresses, **given)
         return Connection(take_lease(run(self._opened(), start)), self)

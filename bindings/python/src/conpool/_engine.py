@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable
 
 from . import _ffi
-from ._errors import HTTPError, check, of_event, of_status
+from ._errors import HTTPError, StreamError, check, of_event, of_status
 from ._ffi import STATUSES, lib
 from ._models import Request
 
 # Signals reach Python only between two calls of the library: a wait is made of calls this long.
 SLICE_NS = 50_000_000
 BATCH = 256
+EARLY_BYTES = 1 << 26  # of a response whose request is still being sent
 
 #: Starts an op, given (queue or None, user_data, where its id goes); answers a status, or raises.
 Start = Callable[..., int]
@@ -64,7 +65,7 @@ class Exchange:
         check(lib.queue_new(pool, _ffi.out(queue)))
         queue.keep["request"] = borrowed
         self._queue: _ffi.Owned | None = queue
-        self._request, self._early = request, deque[_ffi.Event]()
+        self._request, self._early, self._room = request, deque[_ffi.Event](), EARLY_BYTES
         check(start(queue, 0, _ffi.out(self._op)))
 
     def send(self, pieces: Iterator[bytes]) -> None:
@@ -91,6 +92,11 @@ class Exchange:
             if event.op == op.value:
                 return bool(event.status == 0)
             self._early.append(event)
+            if event.status == 0 and event.kind == _ffi.EVENT_CHUNK:
+                # In the library it would hold the peer back, which then reads no more of the body.
+                self._room -= len(_ffi.detach(event))
+                if self._room < 0:
+                    raise StreamError(f"over {EARLY_BYTES} bytes came before all of the body went")
 
     def _opened(self) -> _ffi.Owned:
         if self._queue is None:

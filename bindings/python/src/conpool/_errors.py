@@ -186,21 +186,17 @@ BY_NAME: dict[str, type[HTTPError]] = {
     "E_CLOSED": ClosedError,
     "E_CANCELLED": CancelledError,
 }
+# fmt: off
 BY_CLASS = {
-    _ffi.CLASS_USAGE: UsageError,
-    _ffi.CLASS_SYSTEM: ResourceError,
-    _ffi.CLASS_DNS: DNSError,
-    _ffi.CLASS_CONNECT: NetworkError,
-    _ffi.CLASS_TLS: TLSError,
-    _ffi.CLASS_HTTP: RemoteProtocolError,
-    _ffi.CLASS_LIMIT: LimitError,
+    _ffi.CLASS_USAGE: UsageError, _ffi.CLASS_SYSTEM: ResourceError, _ffi.CLASS_DNS: DNSError,
+    _ffi.CLASS_CONNECT: NetworkError, _ffi.CLASS_TLS: TLSError,
+    _ffi.CLASS_HTTP: RemoteProtocolError, _ffi.CLASS_LIMIT: LimitError,
     _ffi.CLASS_BREAKER: CircuitOpenError,
 }
 _TIMEOUTS = {
-    _ffi.PHASE_QUEUE: PoolTimeout,
-    _ffi.PHASE_SEND: WriteTimeout,
-    _ffi.PHASE_RECEIVE: ReadTimeout,
+    _ffi.PHASE_QUEUE: PoolTimeout, _ffi.PHASE_SEND: WriteTimeout, _ffi.PHASE_RECEIVE: ReadTimeout,
 }
+# fmt: on
 _ENDS = {_ffi.PHASE_SEND: WriteError, _ffi.PHASE_RECEIVE: ReadError}
 _DIAL = range(_ffi.PHASE_QUEUE, _ffi.PHASE_TLS + 1)
 

@@ -138,6 +138,7 @@ def _releasing(how: int) -> Any:
 class Event(RawEvent):
     """An event that this package has taken. Its object goes with it."""
 
+    copy: bytes | None = None  #: of its chunk, which was freed
     __del__ = _destructor(lib.event_dispose)
 
 
@@ -216,6 +217,13 @@ copied.restype, copied.argtypes = ctypes.py_object, [c_void_p, ctypes.c_ssize_t]
 def chunk_bytes(chunk: Any) -> bytes:
     """A copy of a chunk's bytes."""
     return copied(lib.chunk_data(chunk), lib.chunk_size(chunk))  # type: ignore[no-any-return]
+
+
+def detach(event: Event) -> bytes:
+    """Copies an event's chunk into the event and frees it."""
+    chunk, event.copy = Owned("chunk"), chunk_bytes(event.object)
+    chunk.value, event.object = event.object, None
+    return event.copy
 
 
 def read_bytes(event: RawEvent) -> bytes:

@@ -291,7 +291,9 @@ class StreamedResponse(Response):
         if event.flags & _ffi.EVENT_FINAL:
             self._finish(event.object)
             return None
-        return _ffi.chunk_bytes(event.object) if event.kind == _ffi.EVENT_CHUNK else b""
+        if event.kind != _ffi.EVENT_CHUNK:
+            return b""
+        return _ffi.chunk_bytes(event.object) if event.copy is None else event.copy
 
     def _start(self) -> None:
         if self._started or self.is_closed:
