@@ -3,18 +3,23 @@
 import os
 import re
 import resource
+import select
 import signal
 import socket
+import struct
+import subprocess
 import tempfile
 import threading
 import time
 import unittest
 
-from examples import TIMEOUT_S, JobServer, run
-from processes import main, poll_until
+from examples import TIMEOUT_S, JobServer, program, run
+from processes import main, poll_until, start, stop
 
 INVALID = b"Error: Invalid number\n"
 LONG = b"50\n"  # tens of seconds: no test waits for its answer
+SECONDS = b"42\n"  # one or a few
+RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: close resets
 
 
 def threads_of(pid):
@@ -58,6 +63,15 @@ class Jobs(unittest.TestCase):
 
     def test_long_lines(self):
         self.assertEqual(self.server.ask(b"1" * 1024 + b"\n10\n"), INVALID + b"Result: 55\n")
+        # What ends a line is no part of it.
+        self.assertEqual(self.server.ask((b"0" * 1023 + b"7\r\n") * 2), b"Result: 13\n" * 2)
+        for line in (b"0" * 1025 + b"\r\n", b"0" * 1024 + b"\r1\n"):
+            self.assertEqual(self.server.ask(line), b"Error: Line too long\n")
+        with self.server.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in (b"0" * 1023, b"7", b"\r", b"\n"):
+                client.sendall(piece)
+            self.assertEqual(client.makefile("rb").read(11), b"Result: 13\n")
         for line in (b"1" * 1025 + b"\n10\n", b"1" * 1025, b"x" * 500000):
             self.assertEqual(self.server.ask(line), b"Error: Line too long\n")
         self.assertEqual(self.server.ask(b"10\n"), b"Result: 55\n")
@@ -107,7 +121,7 @@ class Jobs(unittest.TestCase):
 
     def test_a_broken_client_frees_its_worker(self):
         for client in self.busy():
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # close resets
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
         self.assertEqual(self.server.ask(b"10\n"), b"Result: 55\n")
 
@@ -117,16 +131,53 @@ class Jobs(unittest.TestCase):
         for data in (b"", b"1", b"10\n", b"\xff" * 100, b"x" * 2000, LONG):
             client = self.server.connect()
             client.sendall(data)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
         stay.sendall(b"10\n")
         self.assertEqual(stay.makefile("rb").read(11), b"Result: 55\n")
 
-    def test_at_the_limit_others_wait_to_be_accepted(self):
+    def test_a_client_that_ended_its_direction_and_broke_frees_its_worker(self):
+        """Nothing is read from it any more, and its reset is seen all the same."""
+        for client in self.busy():
+            name = "%s:%d" % client.getsockname()
+            client.shutdown(socket.SHUT_WR)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            client.close()
+            poll_until(lambda n=name: f"close {n}: connection reset\n" in self.server.log(), "the reset")
+        self.assertEqual(self.server.ask(b"10\n"), b"Result: 55\n")
+
+    def test_clients_that_ended_their_direction_come_last(self):
+        with tempfile.TemporaryDirectory() as place, JobServer(1, place) as server:
+            with server.connect() as first, server.connect() as ended, server.connect() as other:
+                first.sendall(SECONDS)
+                poll_until(lambda: server.log().count("request") == 1, "the first job")
+                ended.sendall(SECONDS)
+                ended.shutdown(socket.SHUT_WR)
+                poll_until(lambda: server.log().count("request") == 2, "the second job")
+                other.sendall(b"10\n")
+                self.assertEqual(other.makefile("rb").read(11), b"Result: 55\n")
+                self.assertEqual(select.select([ended], [], [], 0)[0], [])
+                self.assertEqual(ended.makefile("rb").read(), b"Result: 267914296\n")
+
+    def many_descriptors(self):
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         if most < 1100:
             self.skipTest(f"a process may open {most} descriptors only; 1,100 are needed")
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # servers that are started inherit it
+
+    def test_clients_that_are_gone_do_not_fill_the_server(self):
+        """A client that closed looks like one that ended its direction: it makes room for those that come."""
+        self.many_descriptors()
+        with tempfile.TemporaryDirectory() as place, JobServer(1, place) as server:
+            for _ in range(1001):
+                with server.connect() as client:
+                    client.sendall(LONG)
+            for _ in range(20):
+                self.assertEqual(server.ask(b"abc\n"), INVALID)
+            self.assertIn(": the server is full\n", server.log())
+
+    def test_at_the_limit_others_wait_to_be_accepted(self):
+        self.many_descriptors()
         with tempfile.TemporaryDirectory() as place, JobServer(1, place) as server:
             clients = [server.connect() for _ in range(1000)]
             poll_until(lambda: server.log().count("accept ") == 1000, "1,000 clients")
@@ -149,6 +200,58 @@ class Jobs(unittest.TestCase):
                 self.assertEqual(silent.recv(1), b"")
                 poll_until(lambda: re.search(r"close \S+: idle\n", server.log()), "the log")
                 self.assertEqual(server.log().count("close "), 1)
+
+    def test_silence_counts_from_the_last_answer(self):
+        with tempfile.TemporaryDirectory() as place, JobServer(1, place, "--idle", "1") as server:
+            with server.connect() as client:
+                client.sendall(SECONDS)
+                self.assertEqual(client.makefile("rb").read(18), b"Result: 267914296\n")
+                answered = time.monotonic()
+                self.assertEqual(client.recv(1), b"")
+                self.assertGreater(time.monotonic() - answered, 0.9)
+
+    def test_a_log_that_nobody_reads_holds_nobody_up(self):
+        server = start([program("job_server"), "--port", "0", "--workers", "1"], stdout=subprocess.PIPE)
+        try:
+            port = int(server.stdout.readline().split(b":")[1].split()[0])
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+                answers = client.makefile("rb")
+                for read_log in (True, False):
+                    for _ in range(60):  # more than the pipe and the server's memory of it take
+                        client.sendall(b"x\n" * 1000)
+                        self.assertEqual(answers.read(1000 * len(INVALID)), INVALID * 1000)
+                    while read_log and not re.fullmatch(rb"dropped \d+ lines that nobody read\n", server.stdout.readline()):
+                        pass
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(TIMEOUT_S), 0)
+        finally:
+            server.stdout.close()
+            stop(server)
+
+    def test_a_log_whose_reader_is_gone(self):
+        server = start([program("job_server"), "--port", "0", "--workers", "1"], stdout=subprocess.PIPE)
+        try:
+            port = int(server.stdout.readline().split(b":")[1].split()[0])
+            server.stdout.close()
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+                client.sendall(b"10\n")
+                self.assertEqual(client.makefile("rb").read(11), b"Result: 55\n")
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(TIMEOUT_S), 0)
+        finally:
+            stop(server)
+
+    def test_says_what_it_lacks_at_the_start(self):
+        for limit, size, said in ((resource.RLIMIT_NOFILE, 7, "the loop cannot be made: too many open files\n"),
+                                  (resource.RLIMIT_AS, 300 << 20, "a thread cannot be started: ")):
+            with self.subTest(said=said):
+                done = subprocess.run([program("job_server"), "--port", "0", "--workers", "1000"], capture_output=True,
+                                      text=True, timeout=TIMEOUT_S,
+                                      preexec_fn=lambda what=limit, n=size: resource.setrlimit(what, (n, n)))
+                if "Sanitizer" in done.stderr:
+                    self.skipTest("a sanitizer needs more memory than the limit leaves")
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertTrue(done.stderr.startswith(said), done.stderr)
 
     def test_logs_a_line_for_each_step(self):
         self.server.ask(b"10\n\x1b[31m\n")
