@@ -79,6 +79,15 @@ fn check_library() -> Result<(), Error> {
     )))
 }
 
+macro_rules! verbs {
+    ($($name:ident $verb:literal)*) => {$(
+        #[doc = concat!("A ", $verb, " request.")]
+        pub fn $name(&self, url: impl AsRef<str>) -> RequestBuilder {
+            self.request($verb, url)
+        }
+    )*};
+}
+
 impl Client {
     /// A client with the defaults.
     ///
@@ -113,30 +122,7 @@ impl Client {
         RequestBuilder::new(self, None, method, url.as_ref())
     }
 
-    /// A GET request.
-    pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
-        self.request("GET", url)
-    }
-
-    /// A HEAD request.
-    pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
-        self.request("HEAD", url)
-    }
-
-    /// A POST request.
-    pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
-        self.request("POST", url)
-    }
-
-    /// A PUT request.
-    pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
-        self.request("PUT", url)
-    }
-
-    /// A DELETE request.
-    pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
-        self.request("DELETE", url)
-    }
+    verbs! { get "GET" head "HEAD" post "POST" put "PUT" delete "DELETE" }
 
     /// An endpoint by URL: `https://host:8443` for requests, `tcp://host:port`, `tls://host:port`
     /// or `unix:/path` for connections.

@@ -104,7 +104,6 @@ struct State {
     keep: Keep,
 }
 
-#[derive(Default)]
 struct Slot(Mutex<State>);
 
 #[derive(Default)]

@@ -2,21 +2,23 @@
 
 use crate::raw::{borrowed, duration, Handle};
 use crate::sys;
-use std::{error::Error as StdError, fmt, io, time::Duration};
+use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 /// What a call failed with.
 ///
 /// Its `Display` form is one line that names the cause and the way to it; [`report`](Self::report)
 /// adds every attempt that was made.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     status: sys::conpool_status,
-    handle: Option<Handle<sys::conpool_error>>,
+    handle: Option<Arc<Handle<sys::conpool_error>>>,
     words: Option<String>,
     kind: Option<ErrorKind>,
     proof: i32,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What sort of failure it was: the class of its status code, told apart where programs want to.
@@ -147,7 +149,7 @@ impl Error {
         handle: Option<Handle<sys::conpool_error>>,
     ) -> Self {
         let mut proof = sys::CONPOOL_PROOF_NEVER_SENT;
-        let mut source: Option<Box<dyn StdError + Send + Sync>> = None;
+        let mut source: Option<Arc<dyn StdError + Send + Sync>> = None;
         if let Some(handle) = &handle {
             // SAFETY: errors are immutable and this one lives.
             let errno = unsafe {
@@ -156,9 +158,10 @@ impl Error {
                 sys::conpool_error_os_errno(handle.get())
             };
             if errno != 0 {
-                source = Some(Box::new(io::Error::from_raw_os_error(errno)));
+                source = Some(Arc::new(io::Error::from_raw_os_error(errno)));
             }
         }
+        let handle = handle.map(Arc::new);
         Error(Box::new(Inner { status, handle, words: None, kind: None, proof, source }))
     }
 
@@ -193,7 +196,7 @@ impl Error {
     }
 
     pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.0.source = Some(Box::new(source));
+        self.0.source = Some(Arc::new(source));
         self
     }
 
@@ -343,6 +346,8 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error.code() {
             _ if error.is_timeout() => io::ErrorKind::TimedOut,
+            // EPIPE.
+            _ if error.os_errno() == Some(32) => io::ErrorKind::BrokenPipe,
             sys::CONPOOL_E_CONNECT_REFUSED => io::ErrorKind::ConnectionRefused,
             sys::CONPOOL_E_CONNECT_RESET | sys::CONPOOL_E_CONNECTION_RESET => {
                 io::ErrorKind::ConnectionReset

@@ -185,11 +185,12 @@ pub struct Exchange {
     inner: AsyncExchange,
     engine: Arc<Engine>,
     rest: Option<Chunk>,
+    failed: Option<Error>,
 }
 
 impl Exchange {
     pub(crate) fn new(inner: AsyncExchange, engine: Arc<Engine>) -> Self {
-        Exchange { inner, engine, rest: None }
+        Exchange { inner, engine, rest: None, failed: None }
     }
 
     /// The writer of a body in pieces, once. Chunks of the response wait while it writes.
@@ -220,8 +221,11 @@ impl Exchange {
         let inner = &mut self.inner;
         let chunk =
             self.engine.run(None, |context| inner.poll_chunk(context)).and_then(|chunk| chunk);
-        self.inner.ended |= chunk.is_err();
-        chunk
+        chunk.map_err(|error| {
+            self.inner.ended = true;
+            self.failed = Some(error.clone());
+            error
+        })
     }
 
     /// The chunks of the body that are still to come.
@@ -271,7 +275,8 @@ impl Read for Exchange {
             return Ok(0);
         }
         match self.chunk()? {
-            None => Ok(0),
+            // A body that broke off has no end, however often it is read.
+            None => self.failed.clone().map_or(Ok(0), |error| Err(error.into())),
             Some(mut chunk) => {
                 let count = chunk.take_into(buffer);
                 if !chunk.is_empty() {

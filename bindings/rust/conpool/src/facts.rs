@@ -29,7 +29,7 @@ impl Facts {
         let text = self.0.as_str();
         let mut at = 1;
         while at < text.len() {
-            at += text[at..].find('"')?;
+            at += text.get(at..)?.find('"')?;
             let key = value_end(text, at)?;
             let value = key + text[key..].find(':')? + 1;
             let end = value_end(text, value)?;
@@ -97,13 +97,24 @@ fn unquoted(json: &str) -> Option<String> {
             'n' => text.push('\n'),
             'r' => text.push('\r'),
             't' => text.push('\t'),
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
             'u' => {
-                let digits: String = characters.by_ref().take(4).collect();
-                let code = u32::from_str_radix(&digits, 16).ok()?;
-                text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                // Of several in a row two may be one character.
+                let mut units = vec![unit(&mut characters)?];
+                while let Some(rest) = characters.as_str().strip_prefix("\\u") {
+                    characters = rest.chars();
+                    units.push(unit(&mut characters)?);
+                }
+                text.push_str(&String::from_utf16_lossy(&units));
             }
             other => text.push(other),
         }
     }
     Some(text)
+}
+
+fn unit(characters: &mut std::str::Chars<'_>) -> Option<u16> {
+    let digits: String = characters.take(4).collect();
+    u16::from_str_radix(digits.get(..4)?, 16).ok()
 }

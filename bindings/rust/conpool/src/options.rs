@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A value that an option can be set to.
 ///
-/// Numbers are also sizes in bytes; durations keep their nanoseconds; slices are lists.
+/// Numbers are also sizes in bytes; durations keep their nanoseconds; slices, vectors and arrays are lists.
 pub trait OptionValue {
     /// The value in the text form of the table of options.
     fn to_text(&self) -> String;
@@ -17,11 +17,17 @@ impl OptionValue for Duration {
     }
 }
 
-impl<T: AsRef<str>> OptionValue for [T] {
-    fn to_text(&self) -> String {
-        self.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",")
-    }
+macro_rules! lists {
+    ($([$($size:tt)*] $type:ty;)*) => {$(
+        impl<T: AsRef<str>, $($size)*> OptionValue for $type {
+            fn to_text(&self) -> String {
+                self.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",")
+            }
+        }
+    )*};
 }
+
+lists! { [] [T]; [] Vec<T>; [const N: usize] [T; N]; }
 
 impl<T: OptionValue + ?Sized> OptionValue for &T {
     fn to_text(&self) -> String {

@@ -109,8 +109,14 @@ impl RequestBuilder {
             }
         })?;
         let request = handle.get();
-        set_fields(request, &self.headers, sys::conpool_request_header)?;
-        set_fields(request, &self.trailers, sys::conpool_request_trailer)?;
+        let headers = self.headers.iter().map(|line| (line, false));
+        for ((name, value), last) in headers.chain(self.trailers.iter().map(|line| (line, true))) {
+            let (name, name_size) = (name.as_ptr().cast(), name.len());
+            let (value, value_size) = (value.as_ptr().cast(), value.len());
+            let set = if last { sys::conpool_request_trailer } else { sys::conpool_request_header };
+            // SAFETY: the request lives, and is this thread's alone; texts are copied.
+            checked(|error| unsafe { set(request, name, name_size, value, value_size, error) })?;
+        }
         if let Some(idempotent) = self.idempotent {
             // SAFETY: the request lives, and is this thread's alone until it is built.
             checked(|_| unsafe { sys::conpool_request_idempotent(request, idempotent.into()) })?;
@@ -156,28 +162,6 @@ impl RequestBuilder {
     pub fn stream_async(self) -> Result<AsyncExchange, Error> {
         self.build()?.stream_async()
     }
-}
-
-type SetField = unsafe extern "C" fn(
-    *mut sys::conpool_request,
-    *const sys::c_char,
-    usize,
-    *const sys::c_char,
-    usize,
-    *mut *mut sys::conpool_error,
-) -> sys::conpool_status;
-
-fn set_fields(
-    request: *mut sys::conpool_request,
-    fields: &[Field],
-    set: SetField,
-) -> Result<(), Error> {
-    fields.iter().try_for_each(|(name, value)| {
-        let (name, name_size) = (name.as_ptr().cast(), name.len());
-        let (value, value_size) = (value.as_ptr().cast(), value.len());
-        // SAFETY: the request lives, and is this thread's alone; texts are copied.
-        checked(|error| unsafe { set(request, name, name_size, value, value_size, error) })
-    })
 }
 
 /// What a built request keeps of its body.

@@ -204,6 +204,21 @@ fn an_error_tells_all() {
 }
 
 #[test]
+fn lists_of_options() {
+    let list = vec!["127.0.0.1:53".to_owned(), "127.0.0.2:53".to_owned()];
+    let build = |builder: conpool::ClientBuilder| builder.build().unwrap();
+    build(builder().option("dns.servers", &list));
+    build(builder().option("dns.servers", &list[..]));
+    build(builder().option("dns.servers", list.clone()));
+    build(builder().option("dns.servers", ["127.0.0.1", "127.0.0.2"]));
+    let array = [list[0].clone()];
+    build(builder().option("dns.servers", &array));
+    build(builder().option("dns.servers", array));
+    let error = builder().option("dns.servers", ["127.0.0.1", "nowhere"]).build().map(drop);
+    assert!(error.unwrap_err().to_string().contains("nowhere"));
+}
+
+#[test]
 fn limits_of_time() {
     let server = Server::silent();
     let client = client();

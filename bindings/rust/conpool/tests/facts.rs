@@ -24,3 +24,16 @@ fn broken_texts_have_no_members() {
         assert_eq!(Facts::from_json(json).get("a"), None, "{json}");
     }
 }
+
+#[test]
+fn escapes_and_other_letters() {
+    let facts = Facts::from_json(
+        r#"{"é":"ü","a":"\ud83d\ude00 \b\f\u00e9\u0041 \ud83d","b":"\u12","c":"\u00é9"}"#,
+    );
+    assert_eq!(facts.text("é").unwrap(), "ü");
+    assert_eq!(facts.text("a").unwrap(), "😀 \u{8}\u{c}éA \u{fffd}");
+    assert_eq!((facts.text("b"), facts.text("c")), (None, None));
+    for json in ["é", "é\"é", "{é", "{\"é", "\"\"é", "😀{}"] {
+        assert_eq!(Facts::from_json(json).get("a"), None, "{json}");
+    }
+}

@@ -261,6 +261,24 @@ fn the_end_of_the_stream() {
 }
 
 #[test]
+fn a_pipe_that_broke() {
+    let server = Server::answering(b"", After::Reset);
+    let client = client();
+    let mut connection = client.connect(server.tcp()).unwrap();
+    connection.write_all(b"x\r\n\r\n").unwrap();
+    let kind = (0..).find_map(|_| Some(connection.write_all(b"more").err()?.kind())).unwrap();
+    // The first write may have met the reset itself.
+    assert!(matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{kind:?}");
+    // A half-closed one: its reset is eaten by the first write, and the others meet the pipe.
+    let server = Server::start(|stream| drop(stream));
+    let mut connection = client.connect(server.tcp()).unwrap();
+    assert_eq!(connection.read(&mut [0; 1]).unwrap(), 0);
+    let error = (0..).find_map(|_| connection.write_all(b"more").err()).unwrap();
+    let own = error.get_ref().unwrap().downcast_ref::<conpool::Error>().unwrap();
+    assert_eq!((error.kind(), own.os_errno()), (io::ErrorKind::BrokenPipe, Some(32)), "{own}");
+}
+
+#[test]
 fn a_reset_is_an_error() {
     let server = Server::answering(b"", After::Reset);
     let client = client();

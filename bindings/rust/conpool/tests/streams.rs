@@ -327,6 +327,22 @@ fn reading_in_small_steps_and_iterating_mix() {
 }
 
 #[test]
+fn a_body_that_breaks_off_never_ends() {
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello";
+    let server = Server::answering(half, After::Close);
+    let mut exchange = client().get(server.url("/")).stream().unwrap();
+    let mut text = String::new();
+    for _ in 0..3 {
+        let error = exchange.read_to_string(&mut text).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let own = error.into_inner().unwrap().downcast::<conpool::Error>().unwrap();
+        assert_eq!(own.name(), "E_HTTP_TRUNCATED");
+    }
+    // Those who iterate get it once.
+    assert!(exchange.chunks().next().is_none());
+}
+
+#[test]
 fn a_request_that_waits_for_100() {
     let (told, tell) = (Mutex::new(None), mpsc::channel());
     *told.lock().unwrap() = Some(tell.0);
