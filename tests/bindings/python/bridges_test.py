@@ -4,9 +4,11 @@ import asyncio
 import io
 import logging
 import threading
+from unittest import mock
 
-import conpool
 import support
+import conpool
+import processes
 from support import RawServer, echo
 
 
@@ -79,6 +81,29 @@ class Logging(support.Case):
                     client.event("many")
                 bridge.flush()
         self.assertRegex(self.text.getvalue(), r"WARNING shop.cart \d+ events were overwritten")
+
+    def test_lines_inside_of_texts(self):
+        with conpool.Client() as client:
+            said = "a\u2028b\u2029c\u0085d\x1ee"
+            client.event("odd", said)
+            texts = [event.get("text") for event in client.events()]
+            self.assertTrue([text for text in texts if text and "\u2028" in text], texts)
+
+    def test_a_filter_that_raises(self):
+        def broken(record):
+            raise ZeroDivisionError
+
+        with RawServer(echo) as server, conpool.Client() as client:
+            self.logger.addFilter(broken)
+            with mock.patch("sys.stderr", io.StringIO()) as told:
+                with conpool.EventLogger(client, self.logger, interval=0.001) as bridge:
+                    client.get(server.url)
+                    processes.poll_until(lambda: "ZeroDivision" in told.getvalue(), "a report")
+                    self.assertTrue(bridge._thread.is_alive())
+                    self.logger.removeFilter(broken)
+                    client.get(f"http://127.0.0.1:{server.port}/again")
+                    client.preconnect(server.url, 2)
+                    processes.poll_until(lambda: self.text.getvalue(), "a record")
 
     def test_the_client_is_closed_first(self):
         client = conpool.Client()

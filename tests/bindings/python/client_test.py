@@ -128,7 +128,6 @@ class Ways(support.Case):
             for content in (
                 [b"a", b"b"],
                 (piece for piece in (b"a", memoryview(b"b"))),
-                io.BytesIO(b"ab"),
                 iter([b"", b"ab", b""]),
             ):
                 head, body = await sent(content=content)
@@ -167,6 +166,11 @@ class Ways(support.Case):
                 self.assertRaisesRegex(conpool.UsageError, "binary"),
             ):
                 await wait(client.put(server.url, content=file))
+            file = io.BytesIO(b"--memory")
+            file.seek(2)
+            response = await wait(client.put(server.url, content=file))
+            self.assertEqual(response.text, "memory")
+            self.assertIn(b"content-length: 6", server.heads[-1].lower())
             read, write = os.pipe()
             os.write(write, b"from a pipe")
             os.close(write)
@@ -277,6 +281,10 @@ class Ways(support.Case):
             b"/latin": (b"caf\xe9", b"text/plain; charset=iso-8859-1"),
             b"/none": ("caf\u00e9".encode(), b"text/plain"),
             b"/odd": (b"ab", b"text/plain; charset=no-such"),
+            b"/hex": (b"6162", b"text/plain; charset=hex"),
+            b"/rot": (b"ab", b"text/plain; charset=rot13"),
+            b"/idna": (b"ab", b"text/plain; charset=idna"),
+            b"/other": ("caf\u00e9".encode(), b"text/plain; xcharset=latin-1"),
             b"/bad": (b"a\xffb", b'text/plain; charset="utf-8"'),
         }
 
@@ -289,6 +297,10 @@ class Ways(support.Case):
                 "/latin": "caf\u00e9",
                 "/none": "caf\u00e9",
                 "/odd": "ab",
+                "/hex": "6162",
+                "/rot": "ab",
+                "/idna": "ab",
+                "/other": "caf\u00e9",
                 "/bad": "a\ufffdb",
             }
             for path, text in expected.items():
@@ -316,6 +328,55 @@ class Ways(support.Case):
                 self.assertEqual(response.is_error, status >= 400)
 
         self.each(scenario, answer)
+
+    def test_an_asynchronous_file(self):
+        class File:
+            def __init__(self):
+                self.lines = [b"of ", b"lines"]
+
+            async def read(self, size=-1):
+                raise AssertionError("its iterator is there")
+
+            def __aiter__(self):
+                return self
+
+            async def __anext__(self):
+                if not self.lines:
+                    raise StopAsyncIteration
+                return self.lines.pop(0)
+
+        async def scenario(server):
+            async with conpool.AsyncClient() as client:
+                self.assertEqual((await client.put(server.url, content=File())).text, "of lines")
+
+        with RawServer(echo) as server, conpool.Client() as client:
+            self.run_async(scenario(server))
+            with self.assertRaisesRegex(conpool.UsageError, "AsyncClient"):
+                client.put(server.url, content=File())
+
+    def test_wrong_sizes_of_pieces(self):
+        with RawServer(echo) as server, conpool.Client() as client:
+            response = client.get(server.url)
+            for size in (0, -1, 2.5, "3"):
+                with self.assertRaisesRegex(conpool.UsageError, "chunk_size"):
+                    response.iter_bytes(size)
+
+    def test_arguments_that_contradict_each_other(self):
+        with conpool.Client() as client:
+            endpoint = client.endpoint("tcp://127.0.0.1:1")
+            for target, given in (
+                ("tcp://127.0.0.1:1", {"tls": True}),
+                ("tcp://127.0.0.1:1", {"port": 2}),
+                ("unix:/nowhere", {"tls": True}),
+                ("127.0.0.1:1", {"tls": True}),
+                ("h.test", {"port": 9, "addresses": ["127.0.0.1:1"]}),
+                (endpoint, {"tls": True}),
+                (endpoint, {"port": 1}),
+                (endpoint, {"addresses": ["127.0.0.1:1"]}),
+            ):
+                for call in (client.connect, client.endpoint):
+                    with self.assertRaisesRegex(conpool.UsageError, "does not go with"):
+                        call(target, **given)
 
     def test_endpoints(self):
         async def scenario(client, server, wait):

@@ -74,16 +74,20 @@ class Leases(support.Case):
                 self.assertFalse(connection.facts["reused"])
 
     def test_what_a_cancelled_read_brought(self):
+        def serve(connection):
+            go.wait(support.LONG_S)
+            connection.send(b"+first\n")
+            lines(connection)
+
         async def scenario(server):
             async with conpool.AsyncClient() as client:
                 async with client.connect("127.0.0.1", server.port) as connection:
                     reading = asyncio.ensure_future(connection.recv())
                     await asyncio.sleep(0)
-                    await connection.sendall(b"first\n")
-                    inbox, drain = None, client._queue().drain
-                    while not (inbox and inbox.events):  # the event is there, the task is not on
-                        drain()
-                        inbox = next(iter(client._queue()._inboxes.values()), inbox)
+                    (inbox,) = client._queue()._inboxes.values()
+                    go.set()
+                    while not inbox.events:  # they come, while the task does not go on
+                        client._queue().drain()
                     reading.cancel()
                     with self.assertRaises(asyncio.CancelledError):
                         await reading
@@ -97,7 +101,9 @@ class Leases(support.Case):
                     await connection.sendall(b"second\n")
                     self.assertEqual(await connection.recv(), b"+second\n")
 
-        with line_server() as server:
+        go, server = threading.Event(), line_server()
+        lines, server.serve = server.serve, serve
+        with server:
             self.run_async(scenario(server))
 
     def test_no_line_is_lost_by_limits(self):
@@ -153,6 +159,20 @@ class Leases(support.Case):
                     connection.release()  # what it has not read is nobody else's
                     with client.connect("127.0.0.1", server.port) as another:
                         self.assertFalse(another.facts["reused"])
+
+    def test_what_is_no_bytes(self):
+        async def scenario(port):
+            async with conpool.AsyncClient() as client:
+                async with client.connect("127.0.0.1", port) as connection:
+                    with self.assertRaises(TypeError):
+                        await connection.sendall(5)
+
+        with line_server() as server, conpool.Client() as client:
+            with client.connect("127.0.0.1", server.port) as connection:
+                for data in (5, [65], "text", None):
+                    with self.assertRaises(TypeError):
+                        connection.sendall(data)
+            self.run_async(scenario(server.port))
 
     def test_big_writes(self):
         data = os.urandom(1 << 20).replace(b"\n", b"x") + b"\n"

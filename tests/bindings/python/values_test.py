@@ -147,9 +147,16 @@ class Urls(unittest.TestCase):
             ),
             (("", "http://b\u00fccher.example:81/", None), "http://xn--bcher-kva.example:81/"),
             (("", "http://a/%C3%BC b", None), "http://a/%C3%BC%20b"),
-            (("", "http://a/\x7f\n", None), "http://a/%7F"),
+            (("", "http://a/\x7f", None), "http://a/%7F"),
+            (("http://a", "/go?to=http://b/", None), "http://a/go?to=http://b/"),
+            (("http://a", "h2+x://b/", None), "h2+x://b/"),
         ):
             self.assertEqual(_base.make_url(*arguments), expected)
+        for odd in "\r\n\t":
+            with self.assertRaisesRegex(conpool.InvalidURL, "line end"):
+                _base.make_url("", f"http://a/{odd}b", None)
+            with self.assertRaisesRegex(conpool.InvalidURL, "line end"):
+                _base.make_url("", "http://a/", f"x={odd}")
         with self.assertRaises(conpool.InvalidURL):
             _base.make_url("", "http://\u00fc" + "x" * 80 + "/", None)
 

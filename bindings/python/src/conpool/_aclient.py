@@ -54,7 +54,7 @@ class AsyncConnection(BaseConnection):
 
     async def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""
-        held = bytes(data)
+        held = bytes(memoryview(data))
         await self._run(
             lambda *at: lib.connection_write(self._opened(), held, len(held), *at), held
         )
@@ -207,7 +207,7 @@ class AsyncClient(BaseClient):
         `await` the answer, or use it in `async with`."""
 
         async def acquire() -> AsyncConnection:
-            start = self._acquire(target, port=port, tls=tls, addresses=addresses, **given)
+            start = self._acquire(target, (port, tls, addresses), **given)
             return AsyncConnection(take_lease(await self._queue().run(start)), self)
 
         return Connecting(acquire())

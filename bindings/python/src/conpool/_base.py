@@ -6,6 +6,7 @@ import atexit
 import io
 import json as jsonlib
 import os
+import re
 import stat
 import warnings
 import weakref
@@ -173,6 +174,13 @@ class BaseClient:
         """An endpoint: by URL ("https://host", "tcp://host:port", "tls://host:port", "unix:/path"),
         by host and port (or ports, which are raced), or by addresses, with the host as the name to
         verify: `endpoint("https://host", addresses=["192.0.2.1:443"])`."""
+        ways = (port is not None) + (addresses is not None)
+        made = isinstance(target, Endpoint)
+        whole = isinstance(target, Endpoint) or "://" in target or target.startswith("unix:")
+        told = tls or port is not None
+        if ways > 1 or (made and ways) or (whole and told) or (tls and not ways):
+            given = f"port={port!r}, tls={tls!r} and addresses={addresses!r}"
+            raise UsageError(f"{target!r} does not go with {given}: say each thing once")
         if isinstance(target, Endpoint):
             return target
         handle, error, pool = _ffi.Owned("endpoint"), _ffi.Owned("error"), self._opened()
@@ -196,16 +204,15 @@ class BaseClient:
         return Endpoint(handle, target if port is None else f"{target}:{port}")
 
     def _acquire(
-        self, target: str | Endpoint, timeout: TimeoutTypes | Unset = UNSET, **given: Any
+        self, target: Any, where: Any, timeout: TimeoutTypes | Unset = UNSET, **given: Any
     ) -> Any:
         """What acquires a connection; as _engine.Start."""
         limits = timeout_options(timeout)
-        if not isinstance(target, Endpoint):
-            target, given = self.endpoint(target, **limits, **given), {}
-        where = ("port", "tls", "addresses")
-        config = make_config({**limits, **{k: v for k, v in given.items() if k not in where}})
-        handle = target.handle
-        return lambda *at: lib.endpoint_acquire(handle, config, *at)
+        port, tls, addresses = where
+        own = {**limits, **given}
+        endpoint = self.endpoint(target, port, tls=tls, addresses=addresses, **own)
+        config = make_config({**limits, **(given if endpoint is target else {})})
+        return lambda *at: lib.endpoint_acquire(endpoint.handle, config, *at)
 
     def force_breaker(self, target: str | Endpoint, state: str) -> None:
         """Forces an endpoint's circuit breaker "open" or "closed"; "auto" lets it decide again."""
@@ -233,7 +240,7 @@ class BaseClient:
         after, lost = _ffi.Number(), _ffi.Number()
         outs = _ffi.out(after), _ffi.out(lost)
         text = read_text(lib.pool_events_since, self._opened(), b"jsonl", since, limit, *outs)
-        found = Events(jsonlib.loads(line) for line in text.splitlines())
+        found = Events(jsonlib.loads(line) for line in text.split("\n") if line)
         found.next, found.lost = after.value, lost.value
         return found
 
@@ -269,7 +276,9 @@ def ascii_host(host: str) -> str:
 
 def make_url(base: str, url: str, params: Any) -> str:
     """An absolute URL in ASCII, without a fragment."""
-    if base and "://" not in url:
+    if re.search(r"[\r\n\t]", f"{base}{url}{params}"):
+        raise InvalidURL(f"the URL {url!r} has a line end or a tab inside")
+    if base and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
         url = f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
     url = urldefrag(url).url if "#" in url else url
     if params:
@@ -289,12 +298,14 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
     """Gives a request its body; answers the pieces if it comes in pieces."""
     if content is None:
         return None
+    if isinstance(content, io.BytesIO):
+        content = content.read()  # with a length, and it can be sent again
     if isinstance(content, str):
         content = content.encode()
     if isinstance(content, (bytes, bytearray, memoryview)):
         handle.keep["body"] = body = bytes(content)
         return check(lib.request_body(handle, body, len(body)))
-    if hasattr(content, "read"):
+    if hasattr(content, "read") and not hasattr(content, "__aiter__"):
         if isinstance(content, io.TextIOBase):
             raise UsageError("a body is bytes: open the file in binary mode")
         raw = getattr(content, "raw", content)

@@ -41,7 +41,7 @@ class Connection(BaseConnection):
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""
-        held = bytes(data)
+        held = bytes(memoryview(data))
         self._run(lambda *at: lib.connection_write(self._opened(), held, len(held), *at), held)
 
     def shutdown_write(self) -> None:
@@ -140,7 +140,7 @@ class Client(BaseClient):
         tls: bool = False, addresses: str | Sequence[str] | None = None, **given: Any,
     ) -> Connection:  # fmt: skip
         """Leases a connection for any protocol but HTTP; arguments as of endpoint()."""
-        start = self._acquire(target, port=port, tls=tls, addresses=addresses, **given)
+        start = self._acquire(target, (port, tls, addresses), **given)
         return Connection(take_lease(run(self._opened(), start)), self)
 
     def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:

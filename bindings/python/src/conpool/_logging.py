@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import traceback
 from typing import Any
 
 from ._base import BaseClient
@@ -60,8 +61,9 @@ class EventLogger:
         while not self._stopped.wait(self._interval):
             try:
                 self.flush()
-            except HTTPError:  # the client was closed
-                return
+            except HTTPError:
+                if self._client.is_closed:
+                    return
 
     def flush(self) -> None:
         """Logs what was recorded since the last time."""
@@ -72,7 +74,11 @@ class EventLogger:
             self._logger.warning("%d events were overwritten before they were logged", events.lost)
         for event in events:
             if not event["event"].startswith(OWN):
-                self._log(event)
+                try:
+                    self._log(event)
+                except Exception:  # of a filter or a handler: the others are still to be logged
+                    if logging.raiseExceptions:
+                        traceback.print_exc()
 
     def _log(self, event: dict[str, Any]) -> None:
         level = _LEVELS.get(event.get("level", ""), logging.INFO)

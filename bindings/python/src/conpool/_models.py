@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Union
 
 from . import _ffi
-from ._errors import HTTPStatusError, StreamError, read_text
+from ._errors import HTTPStatusError, StreamError, UsageError, read_text
 from ._ffi import lib
 
 # fmt: off
@@ -156,10 +156,12 @@ class Response:
     def encoding(self) -> str:
         """The charset of Content-Type, or utf-8."""
         kind = self.headers.get("content-type", "")
-        found = re.search(r"charset\s*=\s*\"?([^\s\";]+)", kind, re.I)
+        found = re.search(r";\s*charset\s*=\s*\"?([^\s\";]+)", kind, re.I)
         try:
-            return codecs.lookup(found.group(1)).name if found else "utf-8"
-        except LookupError:
+            name = codecs.lookup(found.group(1)).name if found else "utf-8"
+            b"a".decode(name, "replace")  # some codecs make no text, and some refuse "replace"
+            return name
+        except (LookupError, ValueError):
             return "utf-8"
 
     @property
@@ -211,6 +213,8 @@ class Resize:
     """Pieces of a size, the last one perhaps shorter; as they are without a size."""
 
     def __init__(self, size: int | None) -> None:
+        if size is not None and not (isinstance(size, int) and size > 0):
+            raise UsageError(f"chunk_size is a number of bytes above 0, and not {size!r}")
         self._size, self._held = size, bytearray()
 
     def feed(self, piece: bytes) -> list[bytes]:
