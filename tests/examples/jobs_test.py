@@ -174,7 +174,7 @@ class Jobs(unittest.TestCase):
                     client.sendall(LONG)
             for _ in range(20):
                 self.assertEqual(server.ask(b"abc\n"), INVALID)
-            self.assertIn(": the server is full\n", server.log())
+            poll_until(lambda: ": the server is full\n" in server.log(), "who made room")
 
     def test_at_the_limit_others_wait_to_be_accepted(self):
         self.many_descriptors()
