@@ -270,7 +270,7 @@ fn a_pipe_that_broke() {
     // The first write may have met the reset itself.
     assert!(matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{kind:?}");
     // A half-closed one: its reset is eaten by the first write, and the others meet the pipe.
-    let server = Server::start(|stream| drop(stream));
+    let server = Server::start(drop);
     let mut connection = client.connect(server.tcp()).unwrap();
     assert_eq!(connection.read(&mut [0; 1]).unwrap(), 0);
     let error = (0..).find_map(|_| connection.write_all(b"more").err()).unwrap();
