@@ -3,15 +3,19 @@
 //
 // usage: job_client URL THREADS JOBS NUMBER      job_client tcp://127.0.0.1:8080 4 100 20
 //
-// Every thread sends NUMBER so many times and checks each answer. It prints what came back, how
-// many connections it took, and the time of a job: the median and the slowest of a hundred.
+// Every thread sends NUMBER (0 to 90: larger ones have no 64-bit answer) so many times and checks
+// each answer. It prints what came back, how many connections it took, and the time of a job: the
+// median and the slowest of a hundred. Exit codes: 0, 2 for wrong arguments, 3 when a thread or the
+// pool cannot be made, 4 for errors.
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <conpool/conpool.hpp>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <cstring>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -29,10 +33,10 @@ std::int64_t fibonacci(int n) {
 
 // Sends a line over a lease and reads the line that answers it.
 conpool::Result<std::string> ask(const conpool::Endpoint& server, const std::string& line,
-                                 bool* reused) {
+                                 bool* opened) {
   conpool::Result<conpool::Connection> lease = server.acquire();
   if (!lease) return std::move(lease).error();
-  *reused = lease->reused();
+  *opened = !lease->reused();
   conpool::Result<std::uint64_t> sent = lease->write(line + "\n");
   if (!sent) return std::move(sent).error();
   std::string answer;
@@ -53,15 +57,15 @@ struct Tally {
   std::string complaint;
 };
 
-void work(const conpool::Endpoint& server, int jobs, const std::string& number, Tally* tally) {
-  const std::string expected = "Result: " + std::to_string(fibonacci(std::atoi(number.c_str())));
+void work(const conpool::Endpoint& server, int jobs, int number, Tally* tally) {
+  const std::string expected = "Result: " + std::to_string(fibonacci(number));
   for (int i = 0; i < jobs; ++i) {
-    bool reused = false;
+    bool opened = false;  // a connection; none that failed
     const Clock::time_point start = Clock::now();
-    const conpool::Result<std::string> answer = ask(server, number, &reused);
+    const conpool::Result<std::string> answer = ask(server, std::to_string(number), &opened);
     const std::chrono::duration<double, std::milli> took = Clock::now() - start;
     tally->milliseconds.push_back(took.count());
-    tally->connections += !reused;
+    tally->connections += opened;
     if (answer && *answer == expected) {
       ++tally->right;
     } else {
@@ -71,27 +75,49 @@ void work(const conpool::Endpoint& server, int jobs, const std::string& number, 
   }
 }
 
+// The number that an argument is, if it is one in this range; -1 if not.
+int number_of(const char* text, int least, int most) {
+  int number = -1;
+  const char* end = text + std::strlen(text);
+  const auto [stopped, error] = std::from_chars(text, end, number);
+  return error == std::errc() && stopped == end && number >= least && number <= most ? number : -1;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
-  const int threads = count == 5 ? std::atoi(arguments[2]) : 0;
-  const int jobs = count == 5 ? std::atoi(arguments[3]) : 0;
-  if (threads < 1 || jobs < 1) {
-    std::fprintf(stderr, "usage: job_client URL THREADS JOBS NUMBER\n");
+  const int threads = count == 5 ? number_of(arguments[2], 1, 1024) : -1;
+  const int jobs = count == 5 ? number_of(arguments[3], 1, 10000000) : -1;
+  const int number = count == 5 ? number_of(arguments[4], 0, 90) : -1;
+  if (threads < 0 || jobs < 0 || number < 0) {
+    std::fprintf(stderr,
+                 "usage: job_client URL THREADS(1..1024) JOBS(1..10000000) NUMBER(0..90)\n");
     return 2;
   }
-  const conpool::Pool pool = conpool::Pool::create().value();
-  const conpool::Result<conpool::Endpoint> server = pool.endpoint(arguments[1]);
+  const conpool::Result<conpool::Pool> pool = conpool::Pool::create();
+  if (!pool) {
+    std::fprintf(stderr, "%s\n", pool.error().report());
+    return 3;
+  }
+  const conpool::Result<conpool::Endpoint> server = pool->endpoint(arguments[1]);
   if (!server) {
     std::fprintf(stderr, "%s\n", server.error().report());
     return 2;
   }
   std::vector<Tally> tallies(static_cast<std::size_t>(threads));
   std::vector<std::thread> running;
-  for (Tally& tally : tallies)
-    running.emplace_back([&] { work(*server, jobs, arguments[4], &tally); });
+  bool complete = true;
+  try {
+    for (Tally& tally : tallies)
+      running.emplace_back([&] { work(*server, jobs, number, &tally); });
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "thread %zu of %d cannot be started: %s\n", running.size() + 1, threads,
+                 error.what());
+    complete = false;
+  }
   for (std::thread& thread : running)
     thread.join();
+  if (!complete) return 3;
 
   Tally all;
   for (const Tally& tally : tallies) {

@@ -4,16 +4,18 @@
 //
 // No function of the program runs on the library's loop, so events that are slow to handle hold no
 // connection up, and a queue may have any number of consumers: each event comes to one of them.
-// Each event here costs WORK_MS of one core's time. Prints how many cores the consumers kept busy,
-// the share of each, and how much of their time they waited for events.
+// Each event here costs WORK_MS (0 to 60000) of one core's time. Prints how many cores the
+// consumers kept busy, the share of each, and how much of their time they waited for events.
 #include <time.h>
 
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <conpool/conpool.hpp>
 #include <cstdio>
-#include <cstdlib>
+#include <cstring>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -78,33 +80,59 @@ Times consume(Run& run) {
   }
 }
 
+// The number that an argument is, if it is one in this range; -1 if not.
+int number_of(const char* text, int least, int most) {
+  int number = -1;
+  const char* end = text + std::strlen(text);
+  const auto [stopped, error] = std::from_chars(text, end, number);
+  return error == std::errc() && stopped == end && number >= least && number <= most ? number : -1;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
-  const int threads = count == 5 ? std::atoi(arguments[2]) : 0;
-  const int requests = count == 5 ? std::atoi(arguments[3]) : 0;
-  if (threads < 1 || requests < 1) {
-    std::fprintf(stderr, "usage: queue_threads URL THREADS REQUESTS WORK_MS\n");
+  const int threads = count == 5 ? number_of(arguments[2], 1, 1024) : -1;
+  const int requests = count == 5 ? number_of(arguments[3], 1, 10000000) : -1;
+  const int work_ms = count == 5 ? number_of(arguments[4], 0, 60000) : -1;
+  if (threads < 0 || requests < 0 || work_ms < 0) {
+    std::fprintf(stderr,
+                 "usage: queue_threads URL THREADS(1..1024) REQUESTS(1..10000000) "
+                 "WORK_MS(0..60000)\n");
     return 2;
   }
-  const conpool::Pool pool = conpool::Pool::create().value();
+  const conpool::Result<conpool::Pool> made = conpool::Pool::create();
+  if (!made) {
+    std::fprintf(stderr, "%s\n", made.error().report());
+    return 3;
+  }
+  const conpool::Pool& pool = *made;
   const conpool::Queue queue = pool.queue().value();
   const conpool::Result<conpool::Request> request = pool.request("GET", arguments[1]);
   if (!request) {
     std::fprintf(stderr, "%s\n", request.error().report());
     return 2;
   }
-  Run run{queue, *request, static_cast<std::uint64_t>(requests), std::atof(arguments[4]),
+  Run run{queue, *request, static_cast<std::uint64_t>(requests), static_cast<double>(work_ms),
           std::vector<std::atomic<int>>(static_cast<std::size_t>(requests))};
   const Clock::time_point start = Clock::now();
   std::vector<Times> times(static_cast<std::size_t>(threads));
   std::vector<std::thread> consumers;
-  for (Times& each : times)
-    consumers.emplace_back([&] { each = consume(run); });
-  for (int i = 0; i < 4 * threads; ++i)  // so many under way: nobody waits for the next event
+  bool complete = true;
+  try {
+    for (Times& each : times)
+      consumers.emplace_back([&] { each = consume(run); });
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "thread %zu of %d cannot be started: %s\n", consumers.size() + 1, threads,
+                 error.what());
+    complete = false;
+    queue.close();  // which ends those that wait for events
+  }
+  for (int i = 0; complete && i < 4 * threads;
+       ++i)  // so many under way: nobody waits for the next event
     run.start_one();
   for (std::thread& consumer : consumers)
     consumer.join();
+  if (!complete) return 3;
   const double took_ms = Milliseconds(Clock::now() - start).count();
 
   int once = 0;

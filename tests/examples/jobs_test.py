@@ -315,15 +315,32 @@ class Jobs(unittest.TestCase):
         self.assertLessEqual(int(told[1]), 4)
 
     def test_the_client_tells_what_went_wrong(self):
-        done = run("job_client", self.server.url, 1, 2, "x")
+        done = run("job_client", self.server.url, 1, 2, 51)  # which the server does not take
         self.assertEqual(done.returncode, 4)
         self.assertIn("0 results, 2 errors, 1 connections", done.stdout)
         self.assertIn("Error: Invalid number", done.stdout)
         self.server.process.send_signal(signal.SIGTERM)
         self.server.process.wait(TIMEOUT_S)
-        done = run("job_client", self.server.url, 1, 1, "5")
+        done = run("job_client", self.server.url, 1, 3, "5")
+        self.assertIn("0 results, 3 errors, 0 connections", done.stdout)
         self.assertIn("connection refused", done.stdout)
+
+    def test_the_client_checks_its_arguments(self):
         self.assertEqual(run("job_client").returncode, 2)
+        for wrong in ((1, 1, "x"), (1, 1, "5x"), (1, 1, -1), (1, 1, 91), (1, 1, ""), (0, 1, 1), (1025, 1, 1), ("2x", 1, 1),
+                      (1, 0, 1), (1, "1e3", 1)):
+            done = run("job_client", self.server.url, *wrong)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), wrong)
+            self.assertIn("usage: ", done.stderr)
+
+    def test_the_client_says_that_a_thread_cannot_start(self):
+        size = 500 << 20  # of address space, of which each thread's stack takes 8 MiB
+        done = subprocess.run([program("job_client"), self.server.url, "1000", "1", "5"], capture_output=True, text=True,
+                              timeout=TIMEOUT_S, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)))
+        if "Sanitizer" in done.stderr:
+            self.skipTest("a sanitizer needs more memory than the limit leaves")
+        self.assertEqual((done.returncode, done.stdout), (3, ""))
+        self.assertRegex(done.stderr, r"^thread \d+ of 1000 cannot be started: ")
 
     def test_the_client_and_others_at_once(self):
         """Leases from many threads while other clients send nonsense."""
