@@ -90,6 +90,35 @@ class Options(support.Case):
         with conpool.Client(timeout=3, connect_timeout=1) as client:
             self.assertIn("connect.timeout = 1s", client.explain("http://a.test"))
 
+    def test_a_timeout_beyond_the_defaults(self):
+        """What bounds it from above is raised, and what was given by its own keyword is not."""
+        with conpool.Client(timeout=300) as client:
+            told = client.explain("http://a.test").replace("300s", "5min")
+            for name in ("total", "dial", "first_byte", "stall", "tcp.user"):
+                self.assertRegex(told, rf"\b{name}[._]timeout = 5min")
+            self.assertEqual(client._times(600)["total_timeout"], 600)
+        with conpool.Client(timeout=300, total_timeout=7, dial_timeout=9) as client:
+            told = client.explain("http://a.test")
+            self.assertIn("total.timeout = 7s", told)
+            self.assertIn("dial.timeout = 9s", told)
+            self.assertNotIn("total_timeout", client._times(600))
+        with conpool.Client() as client:
+            self.assertEqual(client._times(61)["total_timeout"], 61)
+            self.assertNotIn("total_timeout", client._times(59))
+            self.assertNotIn("tcp_user_timeout", client._times(600))
+
+    def test_kinds_of_timeouts(self):
+        for given in (2.5, timedelta(seconds=2.5), "2500ms"):
+            with self.subTest(given=given):
+                self.assertEqual(conpool.Timeout(given).options()["stall_timeout"], 2.5)
+                options = conpool.Timeout(read=given, write=1, total=given).options()
+                self.assertEqual((options["stall_timeout"], options["total_timeout"]), (2.5, 2.5))
+        for odd in ((3, 4), "soon", object(), [1]):
+            with self.assertRaisesRegex(conpool.UsageError, "conpool.Timeout"):
+                conpool.Client(timeout=odd)
+            with conpool.Client() as client, self.assertRaises(conpool.UsageError):
+                client.get("http://127.0.0.1:1", timeout=odd)
+
     def test_limits(self):
         limits = conpool.Limits(max_connections=7, max_keepalive_connections=3, keepalive_expiry=5)
         with conpool.Client(limits=limits) as client:

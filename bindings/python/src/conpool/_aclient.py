@@ -55,9 +55,7 @@ class AsyncConnection(BaseConnection):
     async def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""
         held = bytes(memoryview(data))
-        await self._run(
-            lambda *at: lib.connection_write(self._opened(), held, len(held), *at), held
-        )
+        await self._run(partial(lib.connection_write, self._opened(), held, len(held)), held)
 
     async def shutdown_write(self) -> None:
         """Ends our direction. Such a connection is not pooled again."""

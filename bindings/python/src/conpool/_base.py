@@ -12,11 +12,12 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote, urldefrag, urlencode, urlsplit
 
 from . import _config, _ffi
-from ._config import UNSET, Limits, OptionValue, TimeoutTypes, Unset, make_config, timeout_options
+from ._config import RAISED, UNSET, Limits, OptionValue, TimeoutTypes, Unset, make_config
 from ._errors import InvalidURL, StreamError, UsageError, check, of_status, read_text
 from ._ffi import STATUSES, lib
 from ._models import Headers, HeaderTypes, Request
@@ -79,7 +80,10 @@ class BaseClient:
             self.headers.raw.append((b"user-agent", b"python-conpool/" + __version__.encode()))
         self._pid = os.getpid()
         first = limits.options() if limits is not None else {}
-        self._options = {**first, **timeout_options(timeout), **options}
+        raised = [key for key in RAISED if key not in options]
+        self._times = partial(_config.timeout_options, raised=raised)
+        times = self._times(timeout, raised=[*raised, "tcp_user_timeout"])
+        self._options = {**first, **times, **options}
         config, pool, error = make_config(self._options), _ffi.Owned("pool"), _ffi.Owned("error")
         check(lib.pool_new(config, _ffi.out(pool), _ffi.out(error)), error)
         self._pool = pool
@@ -137,7 +141,7 @@ class BaseClient:
             sent.raw.append((b"content-type", kind))
         sent.raw[:0] = [line for line in self.headers.raw if line[0].lower() not in given]
         request = Request(method.upper(), url, sent)
-        handle = self._new_request(request, endpoint, {**timeout_options(timeout), **options})
+        handle = self._new_request(request, endpoint, {**self._times(timeout), **options})
         self._add_fields(handle, sent, lib.request_header)
         if trailers is not None:
             self._add_fields(handle, Headers(trailers), lib.request_trailer)
@@ -176,9 +180,8 @@ class BaseClient:
         verify: `endpoint("https://host", addresses=["192.0.2.1:443"])`."""
         ways = (port is not None) + (addresses is not None)
         made = isinstance(target, Endpoint)
-        whole = isinstance(target, Endpoint) or "://" in target or target.startswith("unix:")
-        told = tls or port is not None
-        if ways > 1 or (made and ways) or (whole and told) or (tls and not ways):
+        whole = made or "://" in str(target) or str(target).startswith("unix:")
+        if ways + made > 1 or (whole and (tls or port is not None)) or (tls and not ways):
             given = f"port={port!r}, tls={tls!r} and addresses={addresses!r}"
             raise UsageError(f"{target!r} does not go with {given}: say each thing once")
         if isinstance(target, Endpoint):
@@ -203,11 +206,9 @@ class BaseClient:
         check(status, error)
         return Endpoint(handle, target if port is None else f"{target}:{port}")
 
-    def _acquire(
-        self, target: Any, where: Any, timeout: TimeoutTypes | Unset = UNSET, **given: Any
-    ) -> Any:
+    def _acquire(self, target: Any, where: Any, timeout: Any = UNSET, **given: Any) -> Any:
         """What acquires a connection; as _engine.Start."""
-        limits = timeout_options(timeout)
+        limits = self._times(timeout)
         port, tls, addresses = where
         own = {**limits, **given}
         endpoint = self.endpoint(target, port, tls=tls, addresses=addresses, **own)
@@ -312,13 +313,11 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
         if isinstance(raw, io.FileIO) and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
             status = lib.request_body_fd(handle, raw.fileno(), content.tell(), -1)
             return check(status, context=f"from {content!r}")
-        read = content.read
-        content = iter(lambda: read(PIECE_BYTES), b"")
+        content = iter(partial(content.read, PIECE_BYTES), b"")
     elif isinstance(content, Mapping) or not any(hasattr(content, one) for one in ITERABLE):
         of = type(content).__name__
         raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {of}")
-    size = int(headers.get("content-length", -1))
-    check(lib.request_body_stream(handle, size))
+    check(lib.request_body_stream(handle, int(headers.get("content-length", -1))))
     return content
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple, Union
 
 from . import _ffi
-from ._errors import check
+from ._errors import UsageError, check
 from ._ffi import lib
 
 OptionValue = Union[
@@ -31,10 +31,7 @@ class Option(NamedTuple):
 
 
 def _table() -> dict[str, Option]:
-    rows = [
-        Option(*(row.get(field, "") for field in Option._fields))
-        for row in _ffi.describe("options")
-    ]
+    rows = [Option(*(row.get(at, "") for at in Option._fields)) for row in _ffi.describe("options")]
     return {row.name.replace(".", "_"): row for row in rows}
 
 
@@ -51,9 +48,12 @@ class Unset:
 
 
 UNSET = Unset()
+_DURATION = r"(\d+)(ms|s|min|h)"
+#: They bound what `timeout=` sets: unless given, they are at least as large.
+RAISED = ("total_timeout", "dial_timeout")
 
 
-Limit = Union[None, float, Unset]
+Limit = Union[None, float, str, timedelta, Unset]
 
 
 class Timeout(NamedTuple):
@@ -61,7 +61,7 @@ class Timeout(NamedTuple):
 
     `timeout` counts for connect, read, write and pool; each can be given by itself. `total` bounds
     a request as a whole, the reading of a streamed response included; unless given, the option
-    total.timeout does.
+    total.timeout does, which `timeout=` raises where it asks for more.
     """
 
     timeout: Limit = UNSET
@@ -73,18 +73,16 @@ class Timeout(NamedTuple):
 
     def options(self) -> dict[str, OptionValue]:
         """As options. Reading and writing share stall.timeout, the larger of both."""
-        of_all = self.timeout
-        connect, read, write, pool = (of_all if one is UNSET else one for one in self[1:5])
-        ways = [way for way in (read, write) if not isinstance(way, Unset)]
+        of_all, *each, total = map(_plain, self)
+        connect, read, write, pool = (of_all if one is UNSET else one for one in each)
+        ways = [way for way in (read, write) if way is not UNSET]
         found: dict[str, Any] = {
-            "connect_timeout": connect,
-            "tls_timeout": connect,
-            "dial_timeout": None if connect is None else UNSET,
-            "first_byte_timeout": read,
+            "connect_timeout": connect, "tls_timeout": connect,
+            "dial_timeout": None if connect is None else UNSET, "first_byte_timeout": read,
             "stall_timeout": max((_limit("stall_timeout", way) for way in ways), default=UNSET),
             "queue_timeout": pool,
-            "total_timeout": None if of_all is None and self.total is UNSET else self.total,
-        }
+            "total_timeout": None if of_all is None and total is UNSET else total,
+        }  # fmt: skip
         return {key: _limit(key, value) for key, value in found.items() if value is not UNSET}
 
 
@@ -94,7 +92,7 @@ def _limit(keyword: str, value: Any) -> Any:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+)(ms|s|min|h)", text)
+    found = re.fullmatch(_DURATION, text)
     return int(found[1]) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600}[found[2]] if found else 0
 
 
@@ -124,12 +122,28 @@ class Limits(NamedTuple):
         return found
 
 
-TimeoutTypes = Union[None, float, Timeout]
+TimeoutTypes = Union[None, float, str, timedelta, Timeout]
 
 
-def timeout_options(timeout: TimeoutTypes | Unset) -> dict[str, Any]:
-    """What `timeout=` means as options."""
-    return (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).options()
+def timeout_options(timeout: TimeoutTypes | Unset, raised: Iterable[str] = ()) -> dict[str, Any]:
+    """What `timeout=` means as options; the `raised` ones are not to end it earlier."""
+    found: Any = (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).options()
+    asked = max(found.values(), default=0)
+    for key in raised:
+        if asked > _seconds(OPTIONS[key].default):
+            found.setdefault(key, min(asked, _seconds(OPTIONS[key].most)))
+    return found  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    """Seconds, None or UNSET."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str) and re.fullmatch(_DURATION, value):
+        return _seconds(value)
+    if value is not None and not isinstance(value, (int, float, Unset)):
+        raise UsageError(f"a timeout is seconds, '250ms', None or a conpool.Timeout: not {value!r}")
+    return value
 
 
 def text_of(option: Option, value: Any) -> str:
@@ -142,9 +156,8 @@ def text_of(option: Option, value: Any) -> str:
         timed = option.type == "duration" and math.isfinite(value)
         return f"{round(value * 10**9)}ns" if timed else str(value)
     if isinstance(value, bytes):
-        if option.type == "bytes":
-            return "".join(f"\\x{byte:02x}" for byte in value)
-        return value.decode()
+        escaped = "".join(f"\\x{byte:02x}" for byte in value)
+        return escaped if option.type == "bytes" else value.decode()
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
     if isinstance(value, Iterable):
