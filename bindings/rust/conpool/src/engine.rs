@@ -186,7 +186,7 @@ impl Engine {
         }
         // A wake ends the wait of one thread. Where that was meant for another one it is handed on.
         let own = thread::current().id();
-        let meant = |flag: &Arc<Flag>| flag.thread.id() != own && flag.is_woken();
+        let meant = |flag: &Arc<Flag>| flag.thread.id() != own && flag.waits_in_vain();
         if lock(&self.running).iter().any(meant) {
             // SAFETY: the queue lives.
             unsafe { sys::conpool_queue_wake(self.queue.get()) };
@@ -251,7 +251,7 @@ impl Engine {
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         let left = || end.map(|end| end.saturating_duration_since(Instant::now()));
         loop {
-            if running.0.woken.swap(false, Ordering::AcqRel) {
+            if running.0.woken.swap(false, Ordering::SeqCst) {
                 if let Poll::Ready(value) = poll(&mut context) {
                     return Ok(value);
                 }
@@ -259,8 +259,11 @@ impl Engine {
                 return Err(Error::of_status(sys::CONPOOL_E_TIMEOUT)
                     .with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED));
             }
-            let ready = running.0.is_woken();
+            // Before it looks for a wake: who takes one for this thread then sees that it waits.
+            running.0.waiting.store(true, Ordering::SeqCst);
+            let ready = running.0.woken.load(Ordering::SeqCst);
             unless_busy(self.turn(if ready { 0 } else { nanoseconds(left()) }))?;
+            running.0.waiting.store(false, Ordering::SeqCst);
         }
     }
 }
@@ -393,23 +396,25 @@ impl<T> Future for Call<T> {
 /// Wakes a thread that polls a future itself: from its sleep, or from its queue.
 struct Flag {
     woken: AtomicBool,
+    waiting: AtomicBool,
     thread: thread::Thread,
     engine: Option<Arc<Engine>>,
 }
 
 impl Flag {
     fn new(engine: Option<Arc<Engine>>) -> Arc<Self> {
-        Arc::new(Flag { woken: AtomicBool::new(true), thread: thread::current(), engine })
+        let (woken, waiting) = (true.into(), false.into());
+        Arc::new(Flag { woken, waiting, thread: thread::current(), engine })
     }
 
-    fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::Acquire)
+    fn waits_in_vain(&self) -> bool {
+        self.woken.load(Ordering::SeqCst) && self.waiting.load(Ordering::SeqCst)
     }
 }
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
+        self.woken.store(true, Ordering::SeqCst);
         if thread::current().id() == self.thread.id() {
             return;
         }
@@ -435,7 +440,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::clone(&flag));
     let mut context = Context::from_waker(&waker);
     loop {
-        if flag.woken.swap(false, Ordering::AcqRel) {
+        if flag.woken.swap(false, Ordering::SeqCst) {
             if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
                 return value;
             }

@@ -283,9 +283,7 @@ impl Connection {
             input.rest = chunk;
         }
         let count = input.rest.as_mut().map_or(0, |rest| rest.take_into(buffer));
-        if input.rest.as_ref().map_or(false, |rest| rest.is_empty()) {
-            input.rest = None;
-        }
+        input.rest = input.rest.take().filter(|rest| !rest.is_empty());
         Ok(count)
     }
 

@@ -53,9 +53,7 @@ fn next(engine: &Arc<Engine>) -> Result<Option<Handle<sys::conpool_lookup>>, Err
     // SAFETY: there is room for one event, and the queue lives.
     let count =
         unsafe { sys::conpool_queue_next(engine.queue(), &mut raw, 1, sys::CONPOOL_FOREVER) };
-    if count < 0 {
-        return Err(Error::of_status(count));
-    }
+    usize::try_from(count).map_err(|_| Error::of_status(count))?;
     // SAFETY: the library filled it in, or it is empty; a LOOKUP event carries a conpool_lookup.
     Ok(unsafe { Event::new(raw).object(sys::CONPOOL_EVENT_LOOKUP) })
 }

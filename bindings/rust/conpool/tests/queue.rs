@@ -263,6 +263,48 @@ fn several_threads_run_futures_on_one_queue() {
     }
 }
 
+#[test]
+fn a_thread_at_work_is_not_woken_again_and_again() {
+    let queue = client().queue().unwrap();
+    let (turns, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                queue.turn(None).unwrap();
+                turns.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let (mut polls, mut most) = (0, 0);
+        let work = PollWith(|context: &mut Context<'_>| {
+            let waker = context.waker().clone();
+            thread::spawn(move || waker.wake()).join().unwrap();
+            let before = turns.load(Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(50));
+            most = most.max(turns.load(Ordering::SeqCst) - before);
+            polls += 1;
+            if polls < 3 {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        });
+        queue.run(work).unwrap();
+        done.store(true, Ordering::SeqCst);
+        queue.wake();
+        assert!(most < 100, "the other thread spins: {most} turns");
+    });
+}
+
+struct PollWith<F>(F);
+
+impl<F: FnMut(&mut Context<'_>) -> Poll<()> + Unpin> Future for PollWith<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        (self.0)(context)
+    }
+}
+
 /// An executor of its own kind: four threads that share a line of tasks.
 #[test]
 fn an_executor_with_several_threads() {
