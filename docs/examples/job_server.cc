@@ -501,6 +501,13 @@ int make_loop(Server* server) {
   return 0;
 }
 
+// Of a server that nobody runs: frees what was made.
+void end_loop(Server* server) {
+  close_everything(server);
+  uv_run(&server->loop, UV_RUN_DEFAULT);
+  uv_loop_close(&server->loop);
+}
+
 // The port it listens on; -1: it told why it does not.
 int listen_on(Server* server, int port) {
   if (const int failed = make_loop(server); failed < 0) {
@@ -519,6 +526,7 @@ int listen_on(Server* server, int port) {
   }
   if (failed < 0) {
     std::fprintf(stderr, "127.0.0.1:%d: %s\n", port, uv_strerror(failed));
+    end_loop(server);
     return -1;
   }
   int size = sizeof(address);
@@ -573,6 +581,7 @@ int main(int count, char** arguments) {
   if (!logging || !start_thread(&loop, [&server] { uv_run(&server.loop, UV_RUN_DEFAULT); })) {
     server.workers.end();
     if (logging) server.log.end();
+    end_loop(&server);
     return 1;
   }
 
