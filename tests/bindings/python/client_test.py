@@ -354,6 +354,16 @@ class Ways(support.Case):
             with self.assertRaisesRegex(conpool.UsageError, "AsyncClient"):
                 client.put(server.url, content=File())
 
+    def test_forms_and_numbers_that_are_none(self):
+        with RawServer(echo) as server, conpool.Client() as client:
+            for data in ([("a", "b"), ("a", True)], {"a": ["b", True]}):
+                self.assertEqual(client.post(server.url, data=data).text, "a=b&a=true")
+                self.assertIn(b"x-www-form-urlencoded", server.heads[-1])
+            self.assertEqual(client.post(server.url, data=[b"a", b"b"]).text, "ab")
+            for number in (float("nan"), float("inf")):
+                with self.assertRaises(ValueError):
+                    client.post(server.url, json={"a": number})
+
     def test_wrong_sizes_of_pieces(self):
         with RawServer(echo) as server, conpool.Client() as client:
             response = client.get(server.url)

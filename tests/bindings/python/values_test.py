@@ -170,6 +170,8 @@ class Urls(unittest.TestCase):
             (("http://a/v1/", "/b", None), "http://a/v1/b"),
             (("http://a/v1", "", {"x": 1}), "http://a/v1?x=1"),
             (("http://a", "https://b/", None), "https://b/"),
+            (("http://a", "/", {"n": None, "t": True, "f": False, "o": 1}), "http://a/?n=&t=true&f=false&o=1"),
+            (("http://a", "/", [("x", [1, "2"]), ("x", b"3")]), "http://a/?x=1&x=2&x=3"),
             (
                 ("", "http://b\u00fccher.example/\u00fc?\u00fc", None),
                 "http://xn--bcher-kva.example/%C3%BC?%C3%BC",

@@ -35,10 +35,9 @@ class AsyncConnection(BaseConnection):
         queue = self._client._queue()
         while not self._kept:
             read, op = self._opened(), _ffi.Number()
-            if self._left:
-                inbox = self._left.popleft()  # its bytes come before those of another read
-            else:
-                inbox = queue.start(partial(lib.connection_read, read, size), None, op)
+            begin = partial(lib.connection_read, read, size)
+            # The bytes of an earlier read come before those of another.
+            inbox = self._left.popleft() if self._left else queue.start(begin, None, op)
             try:
                 event = await inbox.next()
             except BaseException:

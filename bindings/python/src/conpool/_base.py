@@ -128,13 +128,14 @@ class BaseClient:
         if sum(one is not None for one in (content, data, json)) > 1:
             raise UsageError("give one of content, data and json")
         url = make_url("" if endpoint else self.base_url, url, params)
-        sent = Headers(headers)
+        sent, pairs = Headers(headers), isinstance(data, list) and data
         given = {name.lower() for name, _ in sent.raw}
         kind = b""
         if json is not None:
-            kind, content = b"application/json", jsonlib.dumps(json, separators=(",", ":")).encode()
-        elif isinstance(data, Mapping):
-            kind, content = b"application/x-www-form-urlencoded", urlencode(data, doseq=True)
+            text = jsonlib.dumps(json, separators=(",", ":"), allow_nan=False)
+            kind, content = b"application/json", text.encode()
+        elif isinstance(data, Mapping) or (pairs and isinstance(data[0], tuple)):
+            kind, content = b"application/x-www-form-urlencoded", form(data)
         elif data is not None:
             content = data
         if kind and b"content-type" not in given:
@@ -209,8 +210,7 @@ class BaseClient:
     def _acquire(self, target: Any, where: Any, timeout: Any = UNSET, **given: Any) -> Any:
         """What acquires a connection; as _engine.Start."""
         limits = self._times(timeout)
-        port, tls, addresses = where
-        own = {**limits, **given}
+        (port, tls, addresses), own = where, {**limits, **given}
         endpoint = self.endpoint(target, port, tls=tls, addresses=addresses, **own)
         config = make_config({**limits, **(given if endpoint is target else {})})
         return lambda *at: lib.endpoint_acquire(endpoint.handle, config, *at)
@@ -275,6 +275,14 @@ def ascii_host(host: str) -> str:
         raise InvalidURL(f"the host name {host!r} has no ASCII form: {error}") from None
 
 
+def form(fields: Any) -> str:
+    """Fields as a URL or a form has them; None, True and False as httpx writes them."""
+    words = {id(None): "", id(True): "true", id(False): "false"}
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    flat = [(k, one) for k, v in pairs for one in (v if isinstance(v, (list, tuple)) else [v])]
+    return urlencode([(key, words.get(id(one), one)) for key, one in flat])
+
+
 def make_url(base: str, url: str, params: Any) -> str:
     """An absolute URL in ASCII, without a fragment."""
     if re.search(r"[\r\n\t]", f"{base}{url}{params}"):
@@ -283,7 +291,7 @@ def make_url(base: str, url: str, params: Any) -> str:
         url = f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
     url = urldefrag(url).url if "#" in url else url
     if params:
-        text = params if isinstance(params, str) else urlencode(params, doseq=True)
+        text = params if isinstance(params, str) else form(params)
         url += ("&" if "?" in url else "?") + text
     if url.isascii() and url.isprintable() and " " not in url:
         return url

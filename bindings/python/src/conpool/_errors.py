@@ -175,18 +175,15 @@ class RemoteProtocolError(ProtocolError):
 
 # Codes are judged by their class, so that those of newer libraries find their place, too. Some
 # are told apart inside it.
+# fmt: off
 BY_NAME: dict[str, type[HTTPError]] = {
     **dict.fromkeys(("E_BAD_URL", "E_BAD_NAME", "E_BAD_PORT", "E_BAD_ADDRESS"), InvalidURL),
     **dict.fromkeys(("E_CONNECT_TIMEOUT", "E_DIAL_TIMEOUT"), ConnectTimeout),
     **dict.fromkeys(("E_HTTP_FIRST_BYTE_TIMEOUT", "E_H2_PING_TIMEOUT"), ReadTimeout),
     **dict.fromkeys(("E_HTTP_BODY_SOURCE", "E_HTTP_BODY_LENGTH"), LocalProtocolError),
-    "E_DNS_TIMEOUT": DNSTimeout,
-    "E_TLS_TIMEOUT": TLSTimeout,
-    "E_QUEUE_TIMEOUT": PoolTimeout,
-    "E_CLOSED": ClosedError,
-    "E_CANCELLED": CancelledError,
+    "E_DNS_TIMEOUT": DNSTimeout, "E_TLS_TIMEOUT": TLSTimeout, "E_QUEUE_TIMEOUT": PoolTimeout,
+    "E_CLOSED": ClosedError, "E_CANCELLED": CancelledError,
 }
-# fmt: off
 BY_CLASS = {
     _ffi.CLASS_USAGE: UsageError, _ffi.CLASS_SYSTEM: ResourceError, _ffi.CLASS_DNS: DNSError,
     _ffi.CLASS_CONNECT: NetworkError, _ffi.CLASS_TLS: TLSError,
