@@ -10,6 +10,7 @@ own view of a response: timings, connection, facts.
 from __future__ import annotations
 
 import http.client
+import io
 from collections.abc import Generator, Iterator, Mapping
 from http.client import HTTPMessage
 from typing import Any
@@ -149,7 +150,9 @@ class Raw(urllib3.HTTPResponse):
 
 def _body_of(request: requests.PreparedRequest) -> Any:
     """The body; text as requests counted its bytes in Content-Length."""
-    body = request.body
+    body: Any = request.body
+    if isinstance(body, io.TextIOBase):
+        raise ValueError(f"the body {body!r} is a file in text mode: open it in binary mode")
     if not isinstance(body, str):
         return body or None
     encoded = body.encode()

@@ -234,6 +234,12 @@ class SamePrograms(common.Case):
 class Adapter(common.Case):
     """What it does beyond that."""
 
+    def test_a_file_in_text_mode_is_refused(self):
+        with Site() as site, session_of(ConpoolAdapter()) as session:
+            with self.assertRaisesRegex(ValueError, "binary mode") as caught:
+                session.post(site.url("/"), data=io.StringIO("text"))
+            self.assertNotIsInstance(caught.exception, requests.RequestException)
+
     def test_connections_are_used_again(self):
         with Site() as site, session_of(ConpoolAdapter()) as session:
             for i in range(4):
