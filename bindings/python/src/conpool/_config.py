@@ -130,7 +130,7 @@ def timeout_options(timeout: TimeoutTypes | Unset, raised: Iterable[str] = ()) -
     found: Any = (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).options()
     asked = max(found.values(), default=0)
     for key in raised:
-        if asked > _seconds(OPTIONS[key].default):
+        if key in OPTIONS and asked > _seconds(OPTIONS[key].default):
             found.setdefault(key, min(asked, _seconds(OPTIONS[key].most)))
     return found  # type: ignore[no-any-return]
 
