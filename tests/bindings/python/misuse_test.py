@@ -364,8 +364,7 @@ class Exits(support.Case):
             loop = asyncio.new_event_loop()
             client = conpool.AsyncClient()
             task = loop.create_task(client.post(server.url, content=b"x" * 5000000))
-            loop.run_until_complete(asyncio.sleep(0.05))
-            seen.acquire()
+            loop.run_until_complete(loop.run_in_executor(None, seen.acquire))
         """,
             stderr=".*",
         )
