@@ -124,7 +124,7 @@ impl Drop for Server {
 }
 
 /// What a server does once its answer is sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     Stay,
     Close,
