@@ -7,7 +7,7 @@ exec </dev/null
 build_packages=(meson ninja-build pkg-config gcc g++ ccache python3 cmake libuv1-dev libssl-dev
   libnghttp2-dev libc-ares-dev libgtest-dev libcli11-dev nlohmann-json3-dev)
 # What the bindings' tests need: without one of them, the tests that need it are skipped.
-binding_packages=(clang rustc cargo python3-httpx python3-requests python3-venv python3-pip patchelf doxygen)
+binding_packages=(clang rustc cargo rustfmt rust-clippy python3-httpx python3-requests python3-venv python3-pip patchelf doxygen)
 # Real servers and network tools: without one of them, the tests that need it are skipped.
 server_packages=(openssl nginx-light redis-server postgresql libhiredis-dev libpq-dev haproxy nghttp2-server nodejs
   dnsmasq-base unbound iproute2 nftables util-linux)
