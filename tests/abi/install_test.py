@@ -11,6 +11,7 @@ import sys
 import tempfile
 import unittest
 
+from installed import Installed, meson
 from peer import LineServer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -34,23 +35,16 @@ def run(*command, **options):
     return done.stdout
 
 
-class Installed(unittest.TestCase):
+class Installation(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         if os.environ.get("CONPOOL_SANITIZED"):
             raise unittest.SkipTest("built with a sanitizer")
         cls.folder = tempfile.TemporaryDirectory()
-        cls.stage = os.path.join(cls.folder.name, "stage")
         # CONPOOL_INSTALL_TAGS: for a tree that was not built whole.
-        tags = os.environ.get("CONPOOL_INSTALL_TAGS")
-        run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", cls.stage,
-            *(["--tags", tags] if tags else []))
-        options = {option["name"]: option["value"]
-                   for option in json.loads(run("meson", "introspect", "--buildoptions", BUILD))}
-        cls.prefix = cls.stage + options["prefix"]
-        cls.libdir = os.path.join(cls.prefix, options["libdir"])
-        cls.pkg_config_env = {**os.environ, "PKG_CONFIG_PATH": os.path.join(cls.libdir, "pkgconfig"),
-                              "PKG_CONFIG_SYSROOT_DIR": cls.stage}
+        installed = Installed(BUILD, os.path.join(cls.folder.name, "stage"), os.environ.get("CONPOOL_INSTALL_TAGS"))
+        cls.prefix, cls.libdir = str(installed.prefix), str(installed.libdir)
+        cls.pkg_config_env = {**os.environ, **installed.pkg_config()}
 
     @classmethod
     def tearDownClass(cls):
@@ -75,7 +69,7 @@ class Installed(unittest.TestCase):
 
     def test_pkg_config_facts(self):
         facts = run("pkg-config", "--modversion", "--print-requires-private", "conpool", env=self.pkg_config_env)
-        version = json.loads(run("meson", "introspect", "--projectinfo", BUILD))["version"]
+        version = json.loads(meson("introspect", "--projectinfo", BUILD))["version"]
         self.assertEqual(facts.split()[0], version)
         self.assertEqual(sorted(facts.split()[1:]), ["libcares", "libnghttp2", "libuv", "openssl"])
 

@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 import crates
+import installed
 from processes import main
 
 LIBRARY_DIR = TARGET = ""
@@ -76,7 +77,7 @@ class Tools(unittest.TestCase):
             self.assertNotEqual(code, 0)
             self.assertIn("does not run", output)
 
-    def test_a_library_by_pkg_config(self):
+    def test_an_installed_library_by_pkg_config(self):
         if shutil.which("pkg-config") is None:
             self.skipTest("pkg-config is not installed")
         if os.environ.get("CONPOOL_SANITIZED"):
@@ -84,11 +85,10 @@ class Tools(unittest.TestCase):
         cargo = crates.oldest(LIBRARY_DIR, TARGET)
         with tempfile.TemporaryDirectory(prefix="conpool-pc-") as place:
             place = pathlib.Path(place)
-            (place / "conpool.pc").write_text(f"libdir={LIBRARY_DIR}\nincludedir=/nowhere\nName: conpool\n"
-                                              "Description: for a test\nVersion: 0.1.0\n"
-                                              "Libs: -L${libdir} -lconpool\nCflags: -I${includedir}\n")
+            there = installed.Installed(LIBRARY_DIR.parent, place / "stage")
             output, code = cargo.run("test", "--offline", "-p", "conpool-sys", unset=["CONPOOL_LIB_DIR"],
-                                     CARGO_TARGET_DIR=place / "target", PKG_CONFIG_PATH=place)
+                                     CARGO_TARGET_DIR=place / "target", LD_LIBRARY_PATH=there.libdir,
+                                     **there.pkg_config())
             self.assertEqual(code, 0, output)
             self.assertIn("the_library_answers ... ok", output)
 
