@@ -20,7 +20,9 @@ pub(crate) type Keep = Option<Box<dyn Any + Send>>;
 
 const BATCH: usize = 64;
 
-/// How long a thread sleeps while another one drives the loop that both need.
+/// How long a thread sleeps while another one drives the loop that both need (`loop.drive` =
+/// `caller`). The library's waits answer `E_BUSY` then instead of waiting, and a queue's descriptor
+/// is that of the whole loop: readable also for what the other thread is about to do.
 pub(crate) const MOMENT: Duration = Duration::from_millis(1);
 
 /// Events of later kinds come from newer libraries: they are disposed, unless an op ends by one.

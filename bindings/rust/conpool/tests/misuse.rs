@@ -73,6 +73,7 @@ fn one_run(name: &str, run: u64) {
                 child.kill().unwrap();
                 break None;
             }
+            // Nothing waits for a process with a limit of time.
             None => thread::sleep(Duration::from_millis(1)),
         }
     };

@@ -5,7 +5,6 @@ mod support;
 use conpool::{block_on, sys, Body, ErrorKind, Phase, Proof};
 use std::error::Error as _;
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use support::{builder, client, eventually, read_request, After, Server};
 
@@ -275,30 +274,39 @@ fn pieces_need_an_exchange() {
 #[test]
 fn chunks_hold_the_server_back() {
     const ALL: usize = 64 << 20;
-    let sent = Arc::new(AtomicUsize::new(0));
-    let count = sent.clone();
+    let (accepted, streams) = mpsc::channel();
+    let accepted = Mutex::new(accepted);
     let server = Server::start(move |mut stream| {
-        if read_request(&mut stream).is_none() {
-            return;
-        }
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {ALL}\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        let block = vec![7; 65536];
-        while count.load(Ordering::SeqCst) < ALL && stream.write_all(&block).is_ok() {
-            count.fetch_add(block.len(), Ordering::SeqCst);
+        if read_request(&mut stream).is_some() {
+            accepted.lock().unwrap().send(stream).unwrap();
         }
     });
-    let client = client();
+    let (other, client) = (Server::hello(), client());
     let mut exchange = client.get(server.url("/")).stream().unwrap();
+    let mut stream = streams.recv_timeout(support::LONG).unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {ALL}\r\n\r\nfirst");
+    stream.write_all(head.as_bytes()).unwrap();
     let first = exchange.chunk().unwrap().unwrap();
-    // It goes on until buffers are full, and then stands still.
-    let mut before = usize::MAX;
-    eventually("the server to stand still", || {
-        let now = sent.load(Ordering::SeqCst);
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        std::mem::replace(&mut before, now) == now
-    });
-    assert!(sent.load(Ordering::SeqCst) < ALL, "nothing held it back");
+    // It goes on until every buffer is full: nothing more fits after many turns of the loop, each
+    // of which reads what may be read. Another request is such turns.
+    let (block, mut sent, mut refused) = (vec![7; 65536], first.len(), 0);
+    stream.set_nonblocking(true).unwrap();
+    while refused < 50 && sent < ALL {
+        match stream.write(&block[..block.len().min(ALL - sent)]) {
+            Ok(size) => {
+                sent += size;
+                refused = 0;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                refused += 1;
+                assert_eq!(client.get(other.url("/")).send().unwrap().text(), "hello");
+            }
+        }
+    }
+    assert!(sent < ALL, "nothing held it back");
+    stream.set_nonblocking(false).unwrap();
+    let rest = std::thread::spawn(move || stream.write_all(&vec![7; ALL - sent]));
     let mut received = first.len();
     drop(first);
     let mut buffer = vec![0; 100_000];
@@ -310,6 +318,7 @@ fn chunks_hold_the_server_back() {
         assert_eq!(exchange.read(&mut []).unwrap(), 0);
     }
     assert_eq!(received, ALL);
+    rest.join().unwrap().unwrap();
 }
 
 #[test]

@@ -17,7 +17,8 @@ use support::{builder, eventually, open_descriptors, read_request, setting, stat
 
 const THREADS: u64 = 8;
 
-/// Answers after a moment that differs, so that cancels meet calls in every state.
+/// Answers after a moment that differs: cancels are to meet calls in every state, so time is what
+/// is tested here.
 fn moody() -> Server {
     let turn = AtomicU64::new(1);
     Server::start(move |mut stream| {
@@ -36,7 +37,7 @@ fn moody() -> Server {
     })
 }
 
-/// A future that gives up after some polls or some time, whichever comes first.
+/// A future that gives up after some polls or some time, whichever comes first: in any state.
 struct Fickle<F> {
     inner: Pin<Box<F>>,
     patience: u64,
