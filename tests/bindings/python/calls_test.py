@@ -31,8 +31,8 @@ AT_IMPORT = {"conpool_version", "conpool_describe"}
 def answer(head, connection):
     body = connection.body(head)
     return (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n%x\r\n%s\r\n0\r\nX-T: u\r\n\r\n"
-        % (len(body) + 1, body + b".")
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n"
+        b"%x\r\n%s\r\n0\r\nX-T: u\r\n\r\n" % (len(body) + 1, body + b".")
     )
 
 

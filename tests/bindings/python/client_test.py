@@ -1,5 +1,6 @@
 """Requests through Client and AsyncClient: arguments, bodies, responses, errors."""
 
+import gzip
 import io
 import json
 import os
@@ -105,6 +106,22 @@ class Ways(support.Case):
 
         self.each(scenario, answer, headers={"X-Default": "one"})
 
+    def test_headers_of_the_client(self):
+        def answer(head, connection):
+            connection.body(head)
+            return reply(head)
+
+        async def scenario(client, server, wait):
+            client.headers["X-Token"] = "1"
+            client.headers.update({"x-token": "2"})
+            sent = (await wait(client.post(server.url, json=1))).text.lower()
+            self.assertEqual((sent.count("x-token"), sent.count("x-token: 2\r\n")), (1, 1))
+            # A type that the program has given is sent in place of the usual one.
+            self.assertEqual(sent.count("content-type"), 1)
+            self.assertIn("content-type: text/mine\r\n", sent)
+
+        self.each(scenario, answer, headers={"Content-Type": "text/mine"})
+
     def test_bodies(self):
         def answer(head, connection):
             body = connection.body(head)
@@ -171,6 +188,18 @@ class Ways(support.Case):
             response = await wait(client.put(server.url, content=file))
             self.assertEqual(response.text, "memory")
             self.assertIn(b"content-length: 6", server.heads[-1].lower())
+            with tempfile.SpooledTemporaryFile() as file:
+                file.write(b"--spooled")
+                file.seek(2)
+                response = await wait(client.put(server.url, content=file))
+                self.assertEqual(response.text, "spooled")
+                self.assertIn(b"content-length: 7", server.heads[-1].lower())
+            with io.BytesIO(gzip.compress(b"--unpacked" * 20_000)) as packed:
+                with gzip.open(packed) as file:
+                    file.seek(2)
+                    response = await wait(client.put(server.url, content=file))
+                self.assertEqual(response.content, (b"--unpacked" * 20_000)[2:])
+                self.assertIn(b"content-length: 199998", server.heads[-1].lower())
             read, write = os.pipe()
             os.write(write, b"from a pipe")
             os.close(write)
@@ -178,6 +207,7 @@ class Ways(support.Case):
                 self.assertEqual(
                     (await wait(client.put(server.url, content=file))).text, "from a pipe"
                 )
+            self.assertIn(b"transfer-encoding: chunked", server.heads[-1].lower())
 
         self.each(scenario)
 
@@ -246,7 +276,8 @@ class Ways(support.Case):
             body = connection.body(head)
             sent = b"".join(connection.trailers).strip()
             return (
-                b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
                 b"%x\r\n%s\r\n0\r\nX-Sum: 7\r\nx-seen: %s\r\n\r\n" % (len(body), body, sent)
             )
 
@@ -564,11 +595,11 @@ class Ways(support.Case):
             self.each(scenario, answer)
 
     def test_program_errors_of_options(self):
-        with self.assertRaisesRegex(conpool.UsageError, "connect.timeout"):
+        with self.assertRaisesRegex(conpool.UsageError, "connect_timeout"):
             conpool.Client(connect_timeot=3)
-        with self.assertRaisesRegex(conpool.UsageError, "pool.max"):
+        with self.assertRaisesRegex(conpool.UsageError, "pool_max"):
             conpool.Client(pool_max="many")
-        with self.assertRaisesRegex(conpool.UsageError, "pool.max"):
+        with self.assertRaisesRegex(conpool.UsageError, "pool_max"):
             conpool.Client(pool_max=-1)
         with conpool.Client() as client, self.assertRaises(conpool.UsageError) as caught:
             client.get("http://127.0.0.1:1/", loop_drive="caller")

@@ -252,7 +252,10 @@ class Leases(support.Case):
                 self.assertEqual(connection.recv(), b"+y\n")
 
     def test_requests_to_addresses(self):
-        with support.RawServer(lambda *_: support.reply(b"hi")) as server, conpool.Client() as client:
+        with (
+            support.RawServer(lambda *_: support.reply(b"hi")) as server,
+            conpool.Client() as client,
+        ):
             at = client.endpoint("http://shop.test", addresses=[f"127.0.0.1:{server.port}"])
             response = client.get("/x", endpoint=at)
             self.assertEqual(response.content, b"hi")

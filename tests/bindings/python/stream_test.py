@@ -61,6 +61,8 @@ class Streams(support.Case):
                 async with client.stream("GET", server.url) as response:
                     self.assertEqual(await response.aread(), PART * 20)
                     self.assertEqual(response.content, PART * 20)
+                response = await client.stream("GET", server.url)
+                self.assertEqual(await response.aread(), PART * 20)
 
         with self.chunked(20) as server:
             self.run_async(scenario(server))

@@ -1,13 +1,15 @@
 """What becomes of arguments: options, timeout and limits as httpx has them, headers, URLs."""
 
 import pathlib
+import re
 import unittest
 from datetime import timedelta
 
 import support
 import conpool
-from conpool import _base, _config
+from conpool import _base, _config, _errors
 from conpool._config import OPTIONS, text_of
+from conpool._integration import ELSEWHERE
 
 
 class Options(support.Case):
@@ -38,19 +40,73 @@ class Options(support.Case):
 
     def test_wrong_values(self):
         for options, word in (
-            ({"connect_timeout": float("nan")}, "connect.timeout"),
-            ({"connect_timeout": float("inf")}, "connect.timeout"),
-            ({"connect_timeout": -1}, "connect.timeout"),
-            ({"pool_max": 1.5}, "pool.max"),
-            ({"pool_max": True}, "pool.max"),
-            ({"race_family": 7}, "race.family"),
-            ({"poolmax": 3}, "pool.max"),
-            ({"pool_max": 10**30}, "pool.max"),
+            ({"connect_timeout": float("nan")}, "connect_timeout"),
+            ({"connect_timeout": float("inf")}, "connect_timeout"),
+            ({"connect_timeout": -1}, "connect_timeout"),
+            ({"pool_max": 1.5}, "pool_max"),
+            ({"pool_max": True}, "pool_max"),
+            ({"race_family": 7}, "race_family"),
+            ({"poolmax": 3}, "did you mean .pool_max"),
+            ({"pool_max": 10**30}, "pool_max"),
+            ({"pool_min": 5, "pool_max": 2}, "pool_min .5. is greater than pool_max"),
         ):
             with self.assertRaisesRegex(conpool.UsageError, word, msg=options):
                 conpool.Client(**options)
-        with self.assertRaisesRegex(TypeError, "object"):
+        with self.assertRaisesRegex(TypeError, "pool_max.* object"):
             conpool.Client(pool_max=object())
+        with self.assertRaisesRegex(conpool.TLSError, "tls_ca_file.*/nowhere"):
+            conpool.Client(tls_ca_file="/nowhere")
+
+    def test_options_in_texts_of_the_library(self):
+        """They are written as keywords; hosts that are called like them are left alone."""
+        for said, expected in (
+            (
+                "pool.max_uses = 1: raise it, or pool.max.",
+                "pool_max_uses = 1: raise it, or pool_max.",
+            ),
+            ('did you mean "tls.ca_file"?', 'did you mean "tls_ca_file"?'),
+            ("GET http://pool.max/ at pool.max.test", "GET http://pool.max/ at pool.max.test"),
+            ("a.pool.max, x@pool.max, my-pool.max", "a.pool.max, x@pool.max, my-pool.max"),
+        ):
+            self.assertEqual(_errors._words(said.encode()), expected)
+
+    def test_keywords_of_httpx_and_requests(self):
+        """What is no option of conpool is refused with what there is instead."""
+        for keyword, word in (
+            ("follow_redirects", "ConpoolTransport"),
+            ("auth", "ConpoolTransport"),
+            ("cookies", "ConpoolTransport"),
+            ("verify", "tls_ca_file="),
+            ("cert", "tls_cert_file="),
+            ("http2", "http_version="),
+            ("transport", "ConpoolTransport"),
+            ("proxies", "not supported yet"),
+            ("trust_env", "environment"),
+        ):
+            with self.subTest(keyword), conpool.Client() as client:
+                for call in (
+                    lambda given: conpool.Client(**given),
+                    lambda given: conpool.AsyncClient(**given),
+                    lambda given: client.get("http://127.0.0.1:1", **given),
+                ):
+                    with self.assertRaisesRegex(
+                        conpool.UsageError, f"{keyword}=.*{word}"
+                    ) as caught:
+                        call({keyword: True})
+                    self.assertEqual(caught.exception.name, "E_UNKNOWN_OPTION")
+        self.assertEqual(set(ELSEWHERE) & set(OPTIONS), set())
+        named = {name for text in ELSEWHERE.values() for name in re.findall(r"(\w+)=", text)}
+        self.assertLessEqual(named, set(OPTIONS))
+
+    def test_timeouts_and_limits_of_others(self):
+        for name in ("timeout", "limits"):
+            of_httpx = type(name.title(), (), {"__module__": "httpx"})()
+            with self.assertRaisesRegex(
+                conpool.UsageError, rf"conpool\.{name.title()}, and no httpx\.{name.title()}$"
+            ):
+                conpool.Client(**{name: of_httpx})
+            with self.assertRaisesRegex(conpool.UsageError, "and no list$"):
+                conpool.Client(**{name: [1]})
 
     def test_names_as_the_library_writes_them(self):
         with conpool.Client(**{"pool.max": 3}) as client:
@@ -162,15 +218,64 @@ class Headers(unittest.TestCase):
         with self.assertRaises(KeyError):
             headers["c"]
 
+    def test_changed(self):
+        headers = conpool.Headers([("A", "1"), ("b", "2"), ("a", "3")])
+        headers["a"] = "4"
+        self.assertEqual(headers.multi_items(), [("b", "2"), ("a", "4")])
+        headers.update({"C": b"5"}, d="6")
+        self.assertEqual(dict(headers), {"b": "2", "a": "4", "c": "5", "d": "6"})
+        del headers["B"]
+        self.assertEqual((headers.pop("c"), headers.pop("c", None)), ("5", None))
+        self.assertEqual(headers.setdefault("D", "7"), "6")
+        self.assertEqual(headers.multi_items(), [("a", "4"), ("d", "6")])
+        with self.assertRaises(KeyError):
+            del headers["c"]
+        with self.assertRaisesRegex(conpool.UsageError, "'a' is text or bytes, and no int"):
+            headers["a"] = 5
+        self.assertEqual(headers["a"], "4")
 
-class Urls(unittest.TestCase):
+    def test_what_is_no_text(self):
+        for headers, named in (
+            ({"x-a": None}, "'x-a' is text or bytes, and no NoneType"),
+            ([("x-a", "1"), ("x-b", 5)], "'x-b' is text or bytes, and no int"),
+            ({7: "1"}, "7 is text or bytes, and no int"),
+        ):
+            with conpool.Client() as client:
+                for call in (
+                    lambda given: conpool.Client(headers=given),
+                    lambda given: client.get("http://127.0.0.1:1", headers=given),
+                    lambda given: client.post("http://127.0.0.1:1", content=[], trailers=given),
+                ):
+                    with self.assertRaisesRegex(conpool.UsageError, named):
+                        call(headers)
+
+
+class Urls(support.Case):
+    def test_what_is_no_text(self):
+        of_httpx = type("URL", (), {"__module__": "httpx"})()
+        for given, named in ((None, "NoneType"), (b"http://a", "bytes"), (of_httpx, "httpx.URL")):
+            with conpool.Client() as client:
+                for call in (client.get, client.endpoint, client.connect, client.explain):
+                    with self.assertRaisesRegex(conpool.UsageError, f"text, and no {named}$"):
+                        call(given)
+                with self.assertRaisesRegex(conpool.UsageError, f"method is text, and no {named}$"):
+                    client.request(given, "http://127.0.0.1:1")
+            if given:
+                with self.assertRaisesRegex(
+                    conpool.UsageError, f"base_url.* text, and no {named}$"
+                ):
+                    conpool.Client(base_url=given)
+
     def test_made(self):
         for arguments, expected in (
             (("", "http://a/b?c#d", None), "http://a/b?c"),
             (("http://a/v1/", "/b", None), "http://a/v1/b"),
             (("http://a/v1", "", {"x": 1}), "http://a/v1?x=1"),
             (("http://a", "https://b/", None), "https://b/"),
-            (("http://a", "/", {"n": None, "t": True, "f": False, "o": 1}), "http://a/?n=&t=true&f=false&o=1"),
+            (
+                ("http://a", "/", {"n": None, "t": True, "f": False, "o": 1}),
+                "http://a/?n=&t=true&f=false&o=1",
+            ),
             (("http://a", "/", [("x", [1, "2"]), ("x", b"3")]), "http://a/?x=1&x=2&x=3"),
             (
                 ("", "http://b\u00fccher.example/\u00fc?\u00fc", None),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial, partialmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
-from ._engine import AsyncExchange, LoopQueue, take_lease
+from ._engine import AsyncExchange, LoopQueue, take
 from ._errors import of_event
 from ._ffi import lib
 from ._models import AsyncStreamedResponse, Response
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     _Verb = partialmethod[Coroutine[Any, Any, Response]]
 
 
-class AsyncConnection(BaseConnection):
+class AsyncConnection(BaseConnection, AbstractAsyncContextManager["AsyncConnection"]):
     """A leased connection of any protocol.
 
     At the end of an `async with` block it is given back for others; after an exception it is
@@ -60,33 +60,31 @@ class AsyncConnection(BaseConnection):
         """Ends our direction. Such a connection is not pooled again."""
         await self._run(lambda *at: lib.connection_shutdown_write(self._opened(), *at))
 
-    async def __aenter__(self) -> AsyncConnection:
-        return self
-
     async def __aexit__(self, kind: Any, *_: Any) -> None:
         self._end(_ffi.REUSABLE if kind is None else _ffi.BROKEN)
 
 
-class Connecting:
-    """What connect() answers: `await` it, or use it in `async with`."""
+Opened = TypeVar("Opened", bound="AbstractAsyncContextManager[Any]")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, AsyncConnection]) -> None:
+
+class Opening(Generic[Opened]):
+    """What connect() and stream() answer: `await` it, or use it in `async with`."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Opened]) -> None:
         self._coroutine = coroutine
-        self._connection: AsyncConnection | None = None
 
-    def __await__(self) -> Generator[Any, None, AsyncConnection]:
+    def __await__(self) -> Generator[Any, None, Opened]:
         return self._coroutine.__await__()
 
-    async def __aenter__(self) -> AsyncConnection:
-        self._connection = await self._coroutine
-        return self._connection
+    async def __aenter__(self) -> Opened:
+        self._opened = await self._coroutine
+        return self._opened
 
     async def __aexit__(self, *raised: Any) -> None:
-        if self._connection is not None:
-            await self._connection.__aexit__(*raised)
+        await self._opened.__aexit__(*raised)
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(BaseClient, AbstractAsyncContextManager["AsyncClient"]):
     """Requests and connections, pooled, for asyncio. One client serves any number of event loops.
 
     `base_url` is what relative URLs go on from, `headers` are sent with every request; `timeout`
@@ -100,9 +98,6 @@ class AsyncClient(BaseClient):
         self._queues: list[LoopQueue] = []
         self._lock = threading.Lock()
         super().__init__(**given)
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
 
     async def __aexit__(self, *_: Any) -> None:
         await self.aclose()
@@ -188,26 +183,23 @@ class AsyncClient(BaseClient):
             exchange.close()
             raise
 
-    @asynccontextmanager
-    async def stream(
-        self, method: str, url: str, **given: Any
-    ) -> AsyncIterator[AsyncStreamedResponse]:
-        """As request(), but answers when the header has come: the body is read as it comes."""
-        async with await self.open_stream(method, url, **given) as response:
-            yield response
+    def stream(self, method: str, url: str, **given: Any) -> Opening[AsyncStreamedResponse]:
+        """As request(), but answers when the header has come: the body is read as it comes.
+        `await` the answer, or use it in `async with`."""
+        return Opening(self.open_stream(method, url, **given))
 
     def connect(
         self, target: str | Endpoint, port: int | Sequence[int] | None = None, *,
         tls: bool = False, addresses: str | Sequence[str] | None = None, **given: Any,
-    ) -> Connecting:  # fmt: skip
+    ) -> Opening[AsyncConnection]:  # fmt: skip
         """Leases a connection for any protocol but HTTP; arguments as of endpoint(), and `timeout`.
         `await` the answer, or use it in `async with`."""
 
         async def acquire() -> AsyncConnection:
             start = self._acquire(target, (port, tls, addresses), **given)
-            return AsyncConnection(take_lease(await self._queue().run(start)), self)
+            return AsyncConnection(take(await self._queue().run(start), _ffi.Lease()), self)
 
-        return Connecting(acquire())
+        return Opening(acquire())
 
     async def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:
         """Opens connections ahead of need, until `count` are open; answers how many are."""

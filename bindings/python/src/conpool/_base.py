@@ -11,19 +11,19 @@ import stat
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote, urldefrag, urlencode, urlsplit
 
-from . import _config, _ffi
+from . import _config, _errors, _ffi
 from ._config import RAISED, UNSET, Limits, OptionValue, TimeoutTypes, Unset, make_config
-from ._errors import InvalidURL, StreamError, UsageError, check, of_status, read_text
-from ._ffi import STATUSES, lib
+from ._errors import InvalidURL, StreamError, UsageError, check, made, need, opened, read_text
+from ._ffi import lib
 from ._models import Headers, HeaderTypes, Request
 from ._version import __version__
 
-PIECE_BYTES, ITERABLE = 65536, ("__iter__", "__aiter__")
+PIECE_BYTES = 65536
 LEVELS = ("error", "warning", "info", "debug")
 
 _clients: weakref.WeakSet[BaseClient] = weakref.WeakSet()
@@ -39,9 +39,7 @@ class Call(NamedTuple):
 
     def start(self, *at: Any) -> int:
         """As _engine.Start."""
-        error = _ffi.Owned("error")
-        status = lib.request_start(self.handle, None, self.how, *at, _ffi.out(error))
-        check(status, error, self.request)
+        _errors.told(lib.request_start, self.handle, None, self.how, *at, request=self.request)
         return 0
 
 
@@ -74,19 +72,16 @@ class BaseClient:
         **options: OptionValue,
     ) -> None:  # fmt: skip
         self._pool: _ffi.Owned | None = None
-        self.base_url = base_url
+        self.base_url = need(str, "base_url= is text", base_url or "")
         self.headers = Headers(headers)
-        if "user-agent" not in self.headers:
-            self.headers.raw.append((b"user-agent", b"python-conpool/" + __version__.encode()))
+        self.headers.setdefault("user-agent", f"python-conpool/{__version__}")
         self._pid = os.getpid()
-        first = limits.options() if limits is not None else {}
+        first = need(Limits, "limits= is a conpool.Limits", limits or Limits()).options()
         raised = [key for key in RAISED if key not in options]
         self._times = partial(_config.timeout_options, raised=raised)
         times = self._times(timeout, raised=[*raised, "tcp_user_timeout"])
         self._options = {**first, **times, **options}
-        config, pool, error = make_config(self._options), _ffi.Owned("pool"), _ffi.Owned("error")
-        check(lib.pool_new(config, _ffi.out(pool), _ffi.out(error)), error)
-        self._pool = pool
+        self._pool = made("pool", lib.pool_new, make_config(self._options))
         _clients.add(self)
 
     def __repr__(self) -> str:
@@ -104,10 +99,7 @@ class BaseClient:
         return self._pool is None
 
     def _opened(self) -> _ffi.Owned:
-        pool = self._pool
-        if pool is None:
-            raise of_status(STATUSES["E_CLOSED"], "the client was closed")
-        return pool
+        return opened(self._pool, "client")
 
     def _drop(self) -> None:
         """Ends everything at once."""
@@ -118,7 +110,7 @@ class BaseClient:
     # --- requests
 
     def _prepare(
-        self, method: str, url: str, params: Any = None, headers: HeaderTypes | None = None,
+        self, method: str, url: str, *, params: Any = None, headers: HeaderTypes | None = None,
         content: Any = None, data: Any = None, json: Any = None,
         trailers: HeaderTypes | None = None, idempotent: bool | None = None,
         endpoint: Endpoint | None = None, timeout: TimeoutTypes | Unset = UNSET,
@@ -130,45 +122,33 @@ class BaseClient:
         url = make_url("" if endpoint else self.base_url, url, params)
         sent, pairs = Headers(headers), isinstance(data, list) and data
         given = {name.lower() for name, _ in sent.raw}
-        kind = b""
+        sent.raw[:0] = [line for line in self.headers.raw if line[0].lower() not in given]
         if json is not None:
-            text = jsonlib.dumps(json, separators=(",", ":"), allow_nan=False)
-            kind, content = b"application/json", text.encode()
+            content = jsonlib.dumps(json, separators=(",", ":"), allow_nan=False)
+            sent.setdefault("content-type", "application/json")
         elif isinstance(data, Mapping) or (pairs and isinstance(data[0], tuple)):
-            kind, content = b"application/x-www-form-urlencoded", form(data)
+            content = form(data)
+            sent.setdefault("content-type", "application/x-www-form-urlencoded")
         elif data is not None:
             content = data
-        if kind and b"content-type" not in given:
-            sent.raw.append((b"content-type", kind))
-        sent.raw[:0] = [line for line in self.headers.raw if line[0].lower() not in given]
-        request = Request(method.upper(), url, sent)
+        request = Request(need(str, "a method is text", method).upper(), url, sent)
         handle = self._new_request(request, endpoint, {**self._times(timeout), **options})
-        self._add_fields(handle, sent, lib.request_header)
-        if trailers is not None:
-            self._add_fields(handle, Headers(trailers), lib.request_trailer)
+        for name, value in sent.raw:
+            _errors.told(lib.request_header, handle, name, len(name), value, len(value))
+        for name, value in Headers(trailers).raw:
+            _errors.told(lib.request_trailer, handle, name, len(name), value, len(value))
         if idempotent is not None:
             check(lib.request_idempotent(handle, int(idempotent)))
         return Call(handle, request, set_body(handle, content, sent))
 
     def _new_request(self, request: Request, at: Endpoint | None, options: Any) -> _ffi.Owned:
-        handle, error, pool = _ffi.Owned("request"), _ffi.Owned("error"), self._opened()
-        method, url = request.method.encode(), request.url.encode()
-        outs = _ffi.out(handle), _ffi.out(error)
-        config = make_config(options)
+        pool, config, url = self._opened(), make_config(options), request.url.encode()
+        asked = request.method.encode(), url, len(url)
         if at is None:
-            status = lib.request_new(pool, method, url, len(url), config, *outs)
-        elif config is not None:
+            return made("request", lib.request_new, pool, *asked, config, request=request)
+        if config is not None:
             raise UsageError("options and timeout belong to the endpoint: give them to endpoint()")
-        else:
-            status = lib.request_new_at(at.handle, method, url, len(url), *outs)
-        check(status, error, request)
-        return handle
-
-    @staticmethod
-    def _add_fields(handle: _ffi.Owned, headers: Headers, add: Any) -> None:
-        for name, value in headers.raw:
-            error = _ffi.Owned("error")
-            check(add(handle, name, len(name), value, len(value), _ffi.out(error)), error)
+        return made("request", lib.request_new_at, at.handle, *asked, request=request)
 
     # --- endpoints
 
@@ -180,32 +160,29 @@ class BaseClient:
         by host and port (or ports, which are raced), or by addresses, with the host as the name to
         verify: `endpoint("https://host", addresses=["192.0.2.1:443"])`."""
         ways = (port is not None) + (addresses is not None)
-        made = isinstance(target, Endpoint)
-        whole = made or "://" in str(target) or str(target).startswith("unix:")
-        if ways + made > 1 or (whole and (tls or port is not None)) or (tls and not ways):
+        ready = isinstance(target, Endpoint)
+        whole = ready or "://" in str(target) or str(target).startswith("unix:")
+        if ways + ready > 1 or (whole and (tls or port is not None)) or (tls and not ways):
             given = f"port={port!r}, tls={tls!r} and addresses={addresses!r}"
             raise UsageError(f"{target!r} does not go with {given}: say each thing once")
         if isinstance(target, Endpoint):
             return target
-        handle, error, pool = _ffi.Owned("endpoint"), _ffi.Owned("error"), self._opened()
-        scheme, name = b"tls" if tls else b"tcp", ascii_host(target).encode()
-        outs = _ffi.out(handle), _ffi.out(error)
+        pool, scheme, name = self._opened(), b"tls" if tls else b"tcp", ascii_host(target).encode()
         if addresses is not None:
             listed = ",".join([addresses] if isinstance(addresses, str) else addresses).encode()
             scheme, name = name.split(b"://", 1) if b"://" in name else (scheme, name)
             config = make_config({"tls_server_name": name.decode() or None, **options})
-            status = lib.endpoint_new_addresses(pool, scheme, listed, len(listed), config, *outs)
+            call: Any = lib.endpoint_new_addresses, pool, scheme, listed, len(listed), config
         elif port is not None:
             numbers = [port] if isinstance(port, int) else list(port)
             if any(not 0 <= number <= 65535 for number in numbers):
                 raise InvalidURL(f"port {port!r} is not between 1 and 65535")
             host = scheme, name, len(name), _ffi.ports(numbers), len(numbers)
-            status = lib.endpoint_new_host(pool, *host, make_config(options), *outs)
+            call = lib.endpoint_new_host, pool, *host, make_config(options)
         else:
             url = make_url("", target, None).encode() if "://" in target else name
-            status = lib.endpoint_new(pool, url, len(url), make_config(options), *outs)
-        check(status, error)
-        return Endpoint(handle, target if port is None else f"{target}:{port}")
+            call = lib.endpoint_new, pool, url, len(url), make_config(options)
+        return Endpoint(made("endpoint", *call), target if port is None else f"{target}:{port}")
 
     def _acquire(self, target: Any, where: Any, timeout: Any = UNSET, **given: Any) -> Any:
         """What acquires a connection; as _engine.Start."""
@@ -267,7 +244,7 @@ class BaseClient:
 
 def ascii_host(host: str) -> str:
     """A host name as A-labels."""
-    if host.isascii():
+    if need(str, "a host or URL is text", host).isascii():
         return host
     try:
         return host.encode("idna").decode()
@@ -285,6 +262,7 @@ def form(fields: Any) -> str:
 
 def make_url(base: str, url: str, params: Any) -> str:
     """An absolute URL in ASCII, without a fragment."""
+    need(str, "a URL is text", url)
     if re.search(r"[\r\n\t]", f"{base}{url}{params}"):
         raise InvalidURL(f"the URL {url!r} has a line end or a tab inside")
     if base and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
@@ -307,6 +285,7 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
     """Gives a request its body; answers the pieces if it comes in pieces."""
     if content is None:
         return None
+    size = -1
     if isinstance(content, io.BytesIO):
         content = content.read()  # with a length, and it can be sent again
     if isinstance(content, str):
@@ -321,19 +300,29 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
         if isinstance(raw, io.FileIO) and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
             status = lib.request_body_fd(handle, raw.fileno(), content.tell(), -1)
             return check(status, context=f"from {content!r}")
-        content = iter(partial(content.read, PIECE_BYTES), b"")
-    elif isinstance(content, Mapping) or not any(hasattr(content, one) for one in ITERABLE):
-        of = type(content).__name__
-        raise UsageError(f"a body is bytes, text, a file or an iterable of bytes, and no {of}")
-    check(lib.request_body_stream(handle, int(headers.get("content-length", -1))))
+        size, content = what_is_left(content), iter(partial(content.read, PIECE_BYTES), b"")
+    else:
+        kinds = () if isinstance(content, Mapping) else (Iterable, AsyncIterable)
+        need(kinds, "a body is bytes, text, a file or an iterable of bytes", content)
+    check(lib.request_body_stream(handle, int(headers.get("content-length", size))))
     return content
+
+
+def what_is_left(file: Any) -> int:
+    """How many bytes of a file are left; -1 for one without positions."""
+    try:
+        at = file.tell()
+        file.seek(0, os.SEEK_END)
+        end = file.tell()
+        file.seek(at)
+    except (AttributeError, OSError):
+        return -1
+    return int(end - at)
 
 
 def checked_piece(piece: Any) -> bytes:
     """A piece of a body as bytes that do not change while they are borrowed."""
-    if isinstance(piece, (bytes, bytearray, memoryview)):
-        return bytes(piece)
-    raise UsageError(f"a piece of a body is bytes, and no {type(piece).__name__}")
+    return bytes(need((bytes, bytearray, memoryview), "a piece of a body is bytes", piece))
 
 
 class Lent(NamedTuple):
@@ -366,10 +355,7 @@ class BaseConnection:
         self._end(_ffi.BROKEN)
 
     def _opened(self) -> _ffi.Lease:
-        handle = self._handle
-        if handle is None:
-            raise of_status(STATUSES["E_CLOSED"], "the connection was closed")
-        return handle
+        return opened(self._handle, "connection")
 
     @property
     def facts(self) -> dict[str, Any]:

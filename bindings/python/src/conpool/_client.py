@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
-from ._engine import Exchange, run, take_lease, wait
+from ._engine import Exchange, run, take, wait
 from ._errors import UsageError
 from ._ffi import lib
 from ._models import Response, StreamedResponse
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     _Verb = partialmethod[Response]
 
 
-class Connection(BaseConnection):
+class Connection(BaseConnection, AbstractContextManager["Connection"]):
     """A leased connection of any protocol.
 
     At the end of a `with` block it is given back for others; after an exception it is closed.
@@ -48,14 +48,11 @@ class Connection(BaseConnection):
         """Ends our direction. Such a connection is not pooled again."""
         self._run(lambda *at: lib.connection_shutdown_write(self._opened(), *at))
 
-    def __enter__(self) -> Connection:
-        return self
-
     def __exit__(self, kind: Any, *_: Any) -> None:
         self._end(_ffi.REUSABLE if kind is None else _ffi.BROKEN)
 
 
-class Client(BaseClient):
+class Client(BaseClient, AbstractContextManager["Client"]):
     """Requests and connections, pooled. One client serves any number of threads.
 
     `base_url` is what relative URLs go on from, `headers` are sent with every request; `timeout`
@@ -64,9 +61,6 @@ class Client(BaseClient):
 
     Redirects, cookies and the decoding of contents are the program's own.
     """
-
-    def __enter__(self) -> Client:
-        return self
 
     def __exit__(self, *_: Any) -> None:
         self.close()
@@ -141,7 +135,7 @@ class Client(BaseClient):
     ) -> Connection:  # fmt: skip
         """Leases a connection for any protocol but HTTP; arguments as of endpoint()."""
         start = self._acquire(target, (port, tls, addresses), **given)
-        return Connection(take_lease(run(self._opened(), start)), self)
+        return Connection(take(run(self._opened(), start), _ffi.Lease()), self)
 
     def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:
         """Opens connections ahead of need, until `count` are open; answers how many are."""

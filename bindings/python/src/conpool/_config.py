@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import Any, NamedTuple, Union
 
 from . import _ffi
-from ._errors import UsageError, check
-from ._ffi import lib
+from ._errors import check, need, of_status, told
+from ._ffi import STATUSES, lib
 
 OptionValue = Union[
     None, bool, int, float, str, bytes, timedelta, "os.PathLike[str]", Sequence[Union[str, int]]
@@ -31,12 +31,11 @@ class Option(NamedTuple):
 
 
 def _table() -> dict[str, Option]:
-    rows = [Option(*(row.get(at, "") for at in Option._fields)) for row in _ffi.describe("options")]
+    rows = [Option(*(row.get(at, "") for at in Option._fields)) for row in _ffi.OPTION_ROWS]
     return {row.name.replace(".", "_"): row for row in rows}
 
 
 OPTIONS: Mapping[str, Option] = _table()  #: every option of the library by its keyword
-_BY_NAME = {option.name: option for option in OPTIONS.values()}
 _SECRETS = ("key_pem", "key_file", "proxy")
 
 
@@ -115,10 +114,9 @@ class Limits(NamedTuple):
             most = int(OPTIONS["endpoint_max_connections"].most)
             found["pool_max_connections"] = self.max_connections
             found["endpoint_max_connections"] = min(self.max_connections, most)
-        if self.keepalive_expiry is not UNSET:
-            found["pool_idle_timeout"] = _limit("pool_idle_timeout", self.keepalive_expiry)
-        if self.max_keepalive_connections == 0:
-            found["pool_idle_timeout"] = 0
+        expiry = 0 if self.max_keepalive_connections == 0 else self.keepalive_expiry
+        if expiry is not UNSET:
+            found["pool_idle_timeout"] = _limit("pool_idle_timeout", expiry)
         return found
 
 
@@ -141,9 +139,8 @@ def _plain(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, str) and re.fullmatch(_DURATION, value):
         return _seconds(value)
-    if value is not None and not isinstance(value, (int, float, Unset)):
-        raise UsageError(f"a timeout is seconds, '250ms', None or a conpool.Timeout: not {value!r}")
-    return value
+    kinds = int, float, Unset, type(None)
+    return need(kinds, "timeout= is seconds, '250ms', None or a conpool.Timeout", value)
 
 
 def text_of(option: Option, value: Any) -> str:
@@ -162,7 +159,7 @@ def text_of(option: Option, value: Any) -> str:
         return os.fspath(value)
     if isinstance(value, Iterable):
         return ",".join(str(item) for item in value)
-    raise TypeError(f"{option.name}: a {type(value).__name__} is no value of an option")
+    raise TypeError(f"{option.name.replace('.', '_')}: no option takes a {type(value).__name__}")
 
 
 def make_config(options: Mapping[str, Any]) -> _ffi.Owned | None:
@@ -173,12 +170,19 @@ def make_config(options: Mapping[str, Any]) -> _ffi.Owned | None:
     config = _ffi.Owned("config")
     check(lib.config_new(_ffi.out(config)))
     for keyword, value in given.items():
-        # One that nobody knows is refused by the library, whose error offers the nearest name.
-        option = OPTIONS.get(keyword) or _BY_NAME.get(keyword) or Option(keyword, *[""] * 6)
-        text, error = text_of(option, value).encode(), _ffi.Owned("error")
-        name = option.name.encode()
-        check(lib.config_set(config, name, text, len(text), _ffi.out(error)), error)
+        option = OPTIONS.get(keyword.replace(".", "_")) or _unknown(keyword)
+        text = text_of(option, value).encode()
+        told(lib.config_set, config, option.name.encode(), text, len(text))
     return config
+
+
+def _unknown(keyword: str) -> Option:
+    """What nobody knows is left to the library, whose error offers the nearest name."""
+    from ._integration import ELSEWHERE  # which imports this module
+
+    if keyword in ELSEWHERE:
+        raise of_status(STATUSES["E_UNKNOWN_OPTION"], f"{keyword}=: {ELSEWHERE[keyword]}")
+    return Option(keyword, *[""] * 6)
 
 
 def masked(options: Mapping[str, Any]) -> str:

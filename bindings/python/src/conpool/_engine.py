@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable
 
 from . import _ffi
-from ._errors import HTTPError, StreamError, check, of_event, of_status
+from ._errors import HTTPError, StreamError, check, of_event, of_status, opened
 from ._ffi import STATUSES, lib
 from ._models import Request
 
@@ -48,7 +48,7 @@ def run(
         if op.value:
             lib.op_cancel(op)
             while lib.op_wait(op, _ffi.FOREVER, event) == STATUSES["E_BUSY"]:
-                time.sleep(0.001)  # another thread drives the loop, and ends the op
+                time.sleep(0.001)  # another thread drives the loop; nothing waits for its turn
         del pool.keep[id(event)]
         raise
     del pool.keep[id(event)]
@@ -99,9 +99,7 @@ class Exchange:
                     raise StreamError(f"over {EARLY_BYTES} bytes came before all of the body went")
 
     def _opened(self) -> _ffi.Owned:
-        if self._queue is None:
-            raise of_status(STATUSES["E_CLOSED"], "the response was closed")
-        return self._queue
+        return opened(self._queue, "response")
 
     def _next(self) -> _ffi.Event:
         event = _ffi.Event()
@@ -145,7 +143,7 @@ class Inbox:
         self.over = self.over or event is None or bool(event.flags & _ffi.EVENT_FINAL)
         if event is not None and self.abandoned:
             if event.kind == _ffi.EVENT_CONNECTION and event.status == 0:
-                take_lease(event).reuse()  # nobody used it: it need not be closed
+                take(event, _ffi.Lease()).reuse()  # nobody used it: it need not be closed
         elif event is not None:
             self.events.append(event)
         waiter = self._waiter
@@ -200,12 +198,11 @@ class LoopQueue:
 
     def start(self, begin: Start, borrowed: Any, op: _ffi.Number) -> Inbox:
         """Starts an op; the inbox gets its events."""
-        if self._queue is None:
-            raise of_status(STATUSES["E_CLOSED"])
+        queue = opened(self._queue, "client")
         token, inbox = next(self._tokens), Inbox(self.loop, borrowed)
         self._inboxes[token] = inbox
         try:
-            check(begin(self._queue, token, _ffi.out(op)))
+            check(begin(queue, token, _ffi.out(op)))
         except BaseException:
             inbox.abandon()
             if not op.value:
@@ -310,8 +307,3 @@ def take(event: _ffi.Event, owner: Any) -> Any:
     pointer, event.object = event.object, None
     owner.value = pointer  # an interrupt before this may leak it, but never frees it twice
     return owner
-
-
-def take_lease(event: _ffi.Event) -> _ffi.Lease:
-    """The connection of an event, which it then has no more."""
-    return take(event, _ffi.Lease())  # type: ignore[no-any-return]

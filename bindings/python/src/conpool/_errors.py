@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _ffi
 from ._ffi import lib
@@ -21,6 +22,7 @@ __all__ = [
 ]
 # fmt: on
 
+Handle = TypeVar("Handle")
 PHASES = ("none", "queue", "dns", "connect", "hop", "tls", "session", "send", "receive")
 PROOFS = ("never_sent", "not_processed", "maybe_processed")
 
@@ -194,6 +196,9 @@ _TIMEOUTS = {
     _ffi.PHASE_QUEUE: PoolTimeout, _ffi.PHASE_SEND: WriteTimeout, _ffi.PHASE_RECEIVE: ReadTimeout,
 }
 # fmt: on
+# Where a text of the library names an option, and not where a host has such a name.
+_OPTION_NAMES = "|".join(re.escape(row["name"]) for row in _ffi.OPTION_ROWS)
+_OPTION = re.compile(rf"(?<![\w./@-])(?:{_OPTION_NAMES})(?!\.?\w|[/-])")
 _ENDS = {_ffi.PHASE_SEND: WriteError, _ffi.PHASE_RECEIVE: ReadError}
 _DIAL = range(_ffi.PHASE_QUEUE, _ffi.PHASE_TLS + 1)
 
@@ -241,15 +246,48 @@ def _attempt(error: Any, i: int) -> Attempt:
     )
 
 
+def told(function: Any, *given: Any, request: Request | None = None) -> None:
+    """Calls a function of the library whose last parameter takes an error."""
+    error = _ffi.Owned("error")
+    check(function(*given, _ffi.out(error)), error, request)
+
+
+def made(kind: str, *call: Any, request: Request | None = None) -> _ffi.Owned:
+    """The object that a function of the library makes."""
+    handle = _ffi.Owned(kind)
+    told(*call, _ffi.out(handle), request=request)
+    return handle
+
+
+def need(kinds: Any, what: str, given: Any) -> Any:
+    """What was given, if it is of a type that does."""
+    if not isinstance(given, kinds):
+        name = f"{type(given).__module__}.{type(given).__qualname__}"
+        raise UsageError(f"{what}, and no {name.removeprefix('builtins.')}")
+    return given
+
+
+def _words(text: bytes) -> str:
+    """A text of the library, with its options as the keywords that they are here."""
+    return _OPTION.sub(lambda found: found[0].replace(".", "_"), text.decode("utf-8", "replace"))
+
+
 def of_status(status: int, context: str = "") -> HTTPError:
     """The exception for a status code alone."""
     text = lib.status_text(status).decode()
     return _make(status, _ffi.PHASE_NONE, f"{text}, {context}" if context else text)
 
 
+def opened(handle: Handle | None, what: str) -> Handle:
+    """What a handle refers to, unless it was given up."""
+    if handle is None:
+        raise of_status(_ffi.STATUSES["E_CLOSED"], f"the {what} was closed")
+    return handle
+
+
 def of_error(error: Any, request: Request | None = None) -> HTTPError:
     """The exception for a conpool_error, which stays whose it is."""
-    line = lib.error_line(error).decode("utf-8", "replace")
+    line = _words(lib.error_line(error))
     made = _make(lib.error_status(error), lib.error_phase(error), line)
     made.proof = _name_of(PROOFS, lib.error_proof(error))
     made.os_errno, made.tls_verify = lib.error_os_errno(error), lib.error_tls_verify(error)
@@ -257,7 +295,7 @@ def of_error(error: Any, request: Request | None = None) -> HTTPError:
     made.h2_code = h2_code if h2_code >= 0 else None
     made.retry_after = retry_after / 1e9 if retry_after >= 0 else None
     made.attempts = tuple(_attempt(error, i) for i in range(lib.error_attempt_count(error)))
-    made.report = lib.error_report(error).decode("utf-8", "replace")
+    made.report = _words(lib.error_report(error))
     made.request = request
     return made
 

@@ -255,3 +255,4 @@ def describe(what: str) -> Any:
 
 #: Every status code of the library by its name.
 STATUSES: dict[str, int] = {row["name"]: row["value"] for row in describe("statuses")}
+OPTION_ROWS: list[dict[str, str]] = describe("options")

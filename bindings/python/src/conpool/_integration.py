@@ -14,11 +14,32 @@ from ._config import OPTIONS, Timeout
 ClientType = TypeVar("ClientType", Client, AsyncClient)
 Fields = list[tuple[bytes, bytes]]
 
-#: Neither httpx nor requests limits a request as a whole or how many wait, or has a breaker.
+#: Neither httpx nor requests limits a request as a whole, or how many wait, or how long sent bytes
+#: stay unacknowledged; neither has a breaker.
 DEFAULTS: Mapping[str, Any] = {
     "total_timeout": 0,
+    "tcp_user_timeout": 0,
     "endpoint_max_waiters": int(OPTIONS["endpoint_max_waiters"].most),
     "breaker_mode": "off",
+}
+_KEEP = "is the program's own, or httpx's over conpool.httpx.ConpoolTransport"
+_REDIRECTS = ("follow_redirects", "allow_redirects", "max_redirects")
+#: Keywords of httpx and requests that are no options of conpool, and what there is instead.
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(_REDIRECTS, f"to follow redirects {_KEEP}"),
+    "auth": f"authentication {_KEEP}",
+    "cookies": f"to keep cookies {_KEEP}",
+    "files": f"to make a multipart body {_KEEP}",
+    "event_hooks": "events() and conpool.EventLogger tell what happens",
+    "verify": "tls_ca_file= names a file of trusted certificates; tls_insecure=True trusts any",
+    "cert": "tls_cert_file= and tls_key_file= name the client's certificate and key",
+    "http1": 'http_version="h2" leaves HTTP/1.1 out',
+    "http2": 'HTTP/2 is used where the server speaks it; http_version="http1" leaves it out',
+    "retries": "connect_retries= says how often a connection is tried again",
+    "stream": "stream() answers a response whose body is read as it comes",
+    **dict.fromkeys(("proxies", "mounts"), "proxies are not supported yet"),
+    "trust_env": "no proxy and no .netrc is taken from the environment in any case",
+    "transport": "conpool.httpx.ConpoolTransport is a transport for httpx.Client",
 }
 _NO_LIMIT = Timeout(None).options()
 _LEAST_S = 0.001  # below it, 0 would mean no limit
@@ -53,6 +74,13 @@ def tls_options(verify: object, cert: object, bundle: str | None) -> dict[str, A
         files = [_file(os.fspath(one), "cert") for one in pair]
         found["tls_cert_file"], found["tls_key_file"] = files
     return found
+
+
+def refuse(given: Iterable[str], elsewhere: Mapping[str, str]) -> None:
+    """TypeError for a keyword that belongs elsewhere, which says where."""
+    for keyword in given:
+        if keyword in elsewhere:
+            raise TypeError(f"{keyword}= {elsewhere[keyword]}")
 
 
 def _file(path: str, what: str) -> str:

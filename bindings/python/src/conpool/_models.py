@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import json as jsonlib
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, NamedTuple, Union
 
 from . import _ffi
-from ._errors import HTTPStatusError, StreamError, UsageError, read_text
+from ._errors import HTTPStatusError, StreamError, UsageError, need, read_text
 from ._ffi import lib
 
 # fmt: off
@@ -24,8 +25,14 @@ HeaderTypes = Union[Mapping[Any, HeaderText], Iterable[tuple[HeaderText, HeaderT
 _VERSIONS = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
 
-def _encode(text: HeaderText) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
+def _encode(text: HeaderText, name: object) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    return bytes(need(str, f"the header {name!r} is text or bytes", text), "utf-8")
+
+
+def _line(name: HeaderText, value: HeaderText) -> tuple[bytes, bytes]:
+    return _encode(name, name), _encode(value, name)
 
 
 def _decode(text: bytes) -> str:
@@ -35,14 +42,14 @@ def _decode(text: bytes) -> str:
         return text.decode("latin-1")
 
 
-class Headers(Mapping[str, str]):
+class Headers(MutableMapping[str, str]):
     """Header lines in their order. Names are the same in upper and lower case, and may repeat."""
 
     def __init__(self, headers: HeaderTypes | None = None) -> None:
         pairs: Any = headers.raw if isinstance(headers, Headers) else headers or ()
         if isinstance(pairs, Mapping):
             pairs = pairs.items()
-        self.raw: list[tuple[bytes, bytes]] = [(_encode(n), _encode(v)) for n, v in pairs]
+        self.raw: list[tuple[bytes, bytes]] = [_line(name, value) for name, value in pairs]
 
     def get_list(self, name: str) -> list[str]:
         """The value of every line with this name."""
@@ -59,6 +66,18 @@ class Headers(Mapping[str, str]):
         if not found:
             raise KeyError(name)
         return ", ".join(found)
+
+    def __setitem__(self, name: str, value: HeaderText) -> None:
+        """One line in place of all with this name."""
+        line = _line(name, value)
+        self.pop(name, None)
+        self.raw.append(line)
+
+    def __delitem__(self, name: str) -> None:
+        """All lines with this name go."""
+        if name not in self:
+            raise KeyError(name)
+        self.raw = [line for line in self.raw if line[0].lower() != name.lower().encode()]
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(_decode(name).lower() for name, _ in self.raw))
@@ -217,18 +236,14 @@ class Resize:
             raise UsageError(f"chunk_size is a number of bytes above 0, and not {size!r}")
         self._size, self._held = size, bytearray()
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """What a piece completes."""
+    def feed(self, piece: bytes | None) -> list[bytes]:
+        """What a piece completes; None is the end."""
         if self._size is None:
             return [piece] if piece else []
-        self._held += piece
-        whole = len(self._held) - len(self._held) % self._size
+        self._held += piece or b""
+        whole = len(self._held) - (len(self._held) % self._size if piece is not None else 0)
         ready, self._held = bytes(self._held[:whole]), self._held[whole:]
         return [ready[i : i + self._size] for i in range(0, whole, self._size)]
-
-    def rest(self) -> list[bytes]:
-        """What is left."""
-        return [bytes(self._held)] if self._held else []
 
 
 class Decode:
@@ -237,13 +252,9 @@ class Decode:
     def __init__(self, encoding: str) -> None:
         self._decode = codecs.getincrementaldecoder(encoding)("replace").decode
 
-    def feed(self, piece: bytes) -> list[str]:
-        """What a piece completes."""
-        return [text] if (text := self._decode(piece)) else []
-
-    def rest(self) -> list[str]:
-        """What is left."""
-        return [text] if (text := self._decode(b"", True)) else []
+    def feed(self, piece: bytes | None) -> list[str]:
+        """What a piece completes; None is the end."""
+        return [text] if (text := self._decode(piece or b"", piece is None)) else []
 
 
 class Lines:
@@ -252,8 +263,10 @@ class Lines:
     def __init__(self) -> None:
         self._open: list[str] = []
 
-    def feed(self, piece: str) -> list[str]:
-        """What a piece completes."""
+    def feed(self, piece: str | None) -> list[str]:
+        """What a piece completes; None is the end."""
+        if piece is None:
+            return [text] if (text := "".join(self._open)) else []
         *lines, last = piece.split("\n")
         if lines:
             lines[0] = "".join([*self._open, lines[0]])
@@ -261,16 +274,12 @@ class Lines:
         self._open.append(last)
         return [line[:-1] if line.endswith("\r") else line for line in lines]
 
-    def rest(self) -> list[str]:
-        """What is left."""
-        return [text] if (text := "".join(self._open)) else []
-
 
 def through(pieces: Iterable[Any], stage: Any) -> Iterator[Any]:
     """Pieces as a stage makes them."""
     for piece in pieces:
         yield from stage.feed(piece)
-    yield from stage.rest()
+    yield from stage.feed(None)
 
 
 async def athrough(pieces: AsyncIterator[Any], stage: Any) -> AsyncIterator[Any]:
@@ -278,11 +287,11 @@ async def athrough(pieces: AsyncIterator[Any], stage: Any) -> AsyncIterator[Any]
     async for piece in pieces:
         for made in stage.feed(piece):
             yield made
-    for made in stage.rest():
+    for made in stage.feed(None):
         yield made
 
 
-class StreamedResponse(Response):
+class StreamedResponse(Response, AbstractContextManager["StreamedResponse"]):
     """A response whose body is read from the connection as it is asked for."""
 
     def __init__(self, head: _ffi.Event, request: Request, exchange: Any) -> None:
@@ -326,14 +335,11 @@ class StreamedResponse(Response):
         self.is_closed = True
         self._exchange.close()
 
-    def __enter__(self) -> StreamedResponse:
-        return self
-
     def __exit__(self, *raised: Any) -> None:
         self.close()
 
 
-class AsyncStreamedResponse(StreamedResponse):
+class AsyncStreamedResponse(StreamedResponse, AbstractAsyncContextManager["AsyncStreamedResponse"]):
     """A response whose body is read from the connection as it is asked for, with `await`."""
 
     def _pieces(self) -> Iterator[bytes]:
@@ -370,9 +376,6 @@ class AsyncStreamedResponse(StreamedResponse):
     async def aclose(self) -> None:
         """Ends the exchange; what was not read is dropped. Harmless twice."""
         self.close()
-
-    async def __aenter__(self) -> AsyncStreamedResponse:
-        return self
 
     async def __aexit__(self, *raised: Any) -> None:
         self.close()

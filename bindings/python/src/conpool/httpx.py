@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic
 
 import certifi
 import httpx
@@ -24,8 +24,10 @@ from ._config import OPTIONS, Limits
 from ._integration import (
     DEFAULTS,
     Clients,
+    ClientType,
     has_trust,
     host_port,
+    refuse,
     sent_fields,
     timeouts,
     tls_options,
@@ -62,6 +64,9 @@ def _mapped(request: httpx.Request) -> Iterator[None]:
     except errors.HTTPError as error:
         meant = next(theirs for ours, theirs in _MEANING if isinstance(error, ours))
         raise meant(str(error), request=request) from error
+
+
+_LIMITS = httpx.Limits(max_connections=100)
 
 
 class NetworkStream:
@@ -106,6 +111,14 @@ class _AsyncBody(httpx.AsyncByteStream):
         self._response.close()
 
 
+_OF_THE_CLIENT = "belongs to the httpx client, and not to its transport"
+_ELSEWHERE = dict.fromkeys(
+    ("auth", "base_url", "cookies", "event_hooks", "follow_redirects", "headers", "max_redirects",
+     "mounts", "params", "proxies", "timeout", "transport"),
+    _OF_THE_CLIENT,
+)  # fmt: skip
+
+
 def _client_options(
     verify: object,
     cert: object,
@@ -116,6 +129,7 @@ def _client_options(
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Keywords of httpx's own transports as options, and those that were given by name."""
+    refuse(given, _ELSEWHERE)
     if not (http1 or http2):
         raise ValueError("http1=False and http2=False leave no protocol")
     found: dict[str, Any] = {**DEFAULTS, "connect_retries": retries}
@@ -124,7 +138,7 @@ def _client_options(
     found.update(tls_options(verify, cert, None if named else certifi.where()))
     if not http1 or not http2:
         found["http_version"] = "http1" if http1 else "h2"
-    limits = limits or httpx.Limits(max_connections=100)
+    limits = errors.need(httpx.Limits, "limits= is an httpx.Limits", limits or _LIMITS)
     most = [int(OPTIONS[f"{of}_max_connections"].most) for of in ("pool", "endpoint")]
     found["pool_max_connections"] = limits.max_connections or most[0]
     found["endpoint_max_connections"] = min(limits.max_connections or most[1], most[1])
@@ -174,14 +188,10 @@ def _response(response: StreamedResponse, body: Any) -> httpx.Response:
     )
 
 
-class ConpoolTransport(httpx.BaseTransport):
-    """For httpx.Client(transport=…).
+class _Transport(Generic[ClientType]):
+    """What both transports have in common."""
 
-    verify, cert, http1, http2, limits and retries are those of httpx.HTTPTransport, where they
-    belong when a client is given a transport; every option of the library is a keyword, too.
-    HTTP/2 is used where the server speaks it. A request's `extensions={"conpool": {…}}` has options
-    for it alone, and `idempotent`.
-    """
+    _kind: type[ClientType]
 
     def __init__(
         self,
@@ -194,13 +204,25 @@ class ConpoolTransport(httpx.BaseTransport):
         **options: Any,
     ) -> None:
         own = _client_options(verify, cert, http1, http2, limits, retries, options)
-        self._clients = Clients(Client, own)
+        self._clients: Clients[ClientType] = Clients(self._kind, own)
         self._clients.get({})  # what is wrong with the options is said at once
 
     @property
-    def client(self) -> Client:
+    def client(self) -> ClientType:
         """The client whose connections are used; for its stats(), events() and explain()."""
         return self._clients.get({})
+
+
+class ConpoolTransport(_Transport[Client], httpx.BaseTransport):
+    """For httpx.Client(transport=…).
+
+    verify, cert, http1, http2, limits and retries are those of httpx.HTTPTransport, where they
+    belong when a client is given a transport; every option of the library is a keyword, too.
+    HTTP/2 is used where the server speaks it. A request's `extensions={"conpool": {…}}` has options
+    for it alone, and `idempotent`.
+    """
+
+    _kind = Client
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request; called by httpx."""
@@ -214,27 +236,10 @@ class ConpoolTransport(httpx.BaseTransport):
             client.close()
 
 
-class AsyncConpoolTransport(httpx.AsyncBaseTransport):
+class AsyncConpoolTransport(_Transport[AsyncClient], httpx.AsyncBaseTransport):
     """For httpx.AsyncClient(transport=…), on asyncio; as ConpoolTransport."""
 
-    def __init__(
-        self,
-        verify: object = True,
-        cert: object = None,
-        http1: bool = True,
-        http2: bool = True,
-        limits: httpx.Limits | None = None,
-        retries: int = 0,
-        **options: Any,
-    ) -> None:
-        own = _client_options(verify, cert, http1, http2, limits, retries, options)
-        self._clients = Clients(AsyncClient, own)
-        self._clients.get({})
-
-    @property
-    def client(self) -> AsyncClient:
-        """The client whose connections are used; for its stats(), events() and explain()."""
-        return self._clients.get({})
+    _kind = AsyncClient
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request; called by httpx."""

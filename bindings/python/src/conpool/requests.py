@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import http.client
 import io
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from http.client import HTTPMessage
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError, SSLError
 from . import _errors as errors
 from ._client import Client
 from ._config import OPTIONS, Limits
-from ._integration import DEFAULTS, Clients, has_trust, sent_fields, timeouts, tls_options
+from ._integration import DEFAULTS, Clients, has_trust, refuse, sent_fields, timeouts, tls_options
 from ._models import StreamedResponse
 
 __all__ = ["ConpoolAdapter", "TimedOut"]
@@ -153,12 +153,21 @@ def _body_of(request: requests.PreparedRequest) -> Any:
     body: Any = request.body
     if isinstance(body, io.TextIOBase):
         raise ValueError(f"the body {body!r} is a file in text mode: open it in binary mode")
-    if not isinstance(body, str):
+    if isinstance(body, (bytes, bytearray, memoryview)) or hasattr(body, "read"):
         return body or None
+    if not isinstance(body, str):
+        return _bytes_of(body) if body else None
     encoded = body.encode()
     if str(len(encoded)) != request.headers.get("Content-Length", str(len(encoded))):
         encoded = body.encode("latin-1")
     return encoded or None
+
+
+def _bytes_of(pieces: Iterable[Any]) -> Iterator[bytes]:
+    for piece in pieces:
+        if isinstance(piece, str):
+            raise ValueError(f"the body gives text ({piece[:20]!r}): give bytes, as by encode()")
+        yield piece
 
 
 def _timeout(given: Any) -> dict[str, Any]:
@@ -171,6 +180,8 @@ def _timeout(given: Any) -> dict[str, Any]:
         given = urllib3.Timeout(connect=given[0], read=given[1])
     elif not isinstance(given, urllib3.Timeout):
         given = urllib3.Timeout(connect=given, read=given)
+    given = given.clone()
+    given.start_connect()  # without it, one with `total` does not tell what is left for reading
     connect, read = given.connect_timeout, given.read_timeout
     # urllib3 has an object of its own for "whatever the system's limit is".
     known = [one if isinstance(one, (int, float)) else None for one in (connect, read)]
@@ -183,11 +194,24 @@ def _url(request: requests.PreparedRequest) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{request.path_url}"
 
 
+_AT_THE_SESSION = "belongs to the session, or to the call: session.{0} = …, session.get(url, {0}=…)"
+_ELSEWHERE = {
+    **{one: _AT_THE_SESSION.format(one) for one in ("verify", "cert", "proxies", "headers")},
+    "timeout": "belongs to the call: session.get(url, timeout=…)",
+    "base_url": "is no keyword of requests",
+    "max_retries": "is retry_attempts= here, for requests, and connect_retries= for connecting",
+    "pool_maxsize": "is endpoint_max_connections= here, and pool_max_connections= for all hosts",
+    "pool_connections": "has no counterpart: any number of hosts share the adapter's pool",
+    "pool_block": 'is pool_exhausted= here: "wait" (as it is unless set) or "fail"',
+}
+
+
 class ConpoolAdapter(BaseAdapter):
     """For session.mount(); one adapter serves any number of threads.
 
     Every option of the library is a keyword. HTTP/2 is used where the server speaks it. What
-    requests.adapters.HTTPAdapter takes are options here: endpoint_max_connections, retry_attempts.
+    requests.adapters.HTTPAdapter takes are options here: endpoint_max_connections in place of
+    pool_maxsize, retry_attempts and connect_retries in place of max_retries.
     """
 
     def __init__(self, limits: Limits | None = None, **options: Any) -> None:
@@ -196,7 +220,9 @@ class ConpoolAdapter(BaseAdapter):
             "queue_timeout": OPTIONS["queue_timeout"].most,
             "endpoint_max_connections": int(OPTIONS["pool_max_connections"].default),
         }
-        self._given = {**(limits.options() if limits else {}), **options}
+        refuse(options, _ELSEWHERE)
+        limits = errors.need(Limits, "limits= is a conpool.Limits", limits or Limits())
+        self._given = {**limits.options(), **options}
         self._clients = Clients(Client, {**DEFAULTS, **most, **self._given})
         self._bundle = None if has_trust(options) else DEFAULT_CA_BUNDLE_PATH
         self._own = tls_options(True, None, self._bundle)

@@ -20,7 +20,15 @@ from http_servers import Node, pattern  # noqa: E402
 from scripted import Site  # noqa: E402
 
 
-class Transport(common.Case):
+class Transport(common.Shared, common.Case):
+    refused = httpx.LocalProtocolError
+
+    def opened(self):
+        return httpx.Client(transport=ConpoolTransport(), timeout=LONG_S)
+
+    def behind(self, client):
+        return client._transport.client
+
     def test_connections_are_used_again(self):
         with Site() as site, httpx.Client(transport=ConpoolTransport()) as client:
             for i in range(5):
@@ -89,16 +97,15 @@ class Transport(common.Case):
             ({"http1": False, "http2": False}, ValueError, "no protocol"),
             ({"pool_maximum": 3}, conpool.UsageError, "pool"),
             ({"proxy": "http://127.0.0.1:1"}, conpool.UsageError, "proxy"),
+            ({"limits": conpool.Limits()}, conpool.UsageError, r"httpx\.Limits, and no conpool\..*Limits"),
+            ({"trust_env": False}, conpool.UsageError, "environment"),
+            ({"timeout": 3}, TypeError, "timeout= belongs to the httpx client"),
+            ({"follow_redirects": True}, TypeError, "follow_redirects= belongs to the httpx client"),
+            ({"headers": {"a": "b"}}, TypeError, "headers= belongs to the httpx client"),
         ):
             for kind in (ConpoolTransport, AsyncConpoolTransport):
                 with self.subTest(given), self.assertRaisesRegex(raised, text):
                     kind(**given)
-
-    def test_what_belongs_to_the_connection_is_refused(self):
-        with Site() as site, httpx.Client(transport=ConpoolTransport()) as client:
-            with self.assertRaisesRegex(httpx.LocalProtocolError, "(?i)upgrade"):
-                client.get(site.url("/hello"), headers={"Upgrade": "websocket", "Connection": "Upgrade"})
-            self.assertEqual(site.connections, 0)
 
     def test_interrupted(self):
         """Ctrl-C ends the request, and the client goes on."""
@@ -139,33 +146,6 @@ class Transport(common.Case):
             self.assertFalse(thread.is_alive())
             self.assertEqual(len(failed), 1)
             over.set()
-
-    def test_threads(self):
-        with Site() as site, httpx.Client(transport=ConpoolTransport(), timeout=LONG_S) as client:
-            found = []
-
-            def work():
-                for _ in range(20):
-                    found.append(client.get(site.url("/bytes/10000")).content == pattern(10000))
-
-            threads = [threading.Thread(target=work) for _ in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(LONG_S)
-            self.assertEqual(found, [True] * 160)
-
-    def test_in_a_child_after_fork(self):
-        with Site() as site, httpx.Client(transport=ConpoolTransport(), timeout=LONG_S) as client:
-            self.assertEqual(client.get(site.url("/hello")).status_code, 200)
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    os._exit(0 if client.get(site.url("/hello")).content == b"hello\n" else 1)
-                except BaseException:
-                    os._exit(2)
-            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-            self.assertEqual(client.get(site.url("/hello")).status_code, 200)
 
     def test_not_imported_by_conpool(self):
         code = (

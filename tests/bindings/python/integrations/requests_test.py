@@ -177,7 +177,9 @@ def timeouts(session, site):
     for timeout in (SHORT_S, (LONG_S, SHORT_S)):
         yield outcome(lambda timeout=timeout: session.get(site.url("/silent"), timeout=timeout))
         yield outcome(lambda timeout=timeout: session.get(site.url("/half"), timeout=timeout))
-    for timeout in (None, (None, None), 1e7):
+    for timeout in (urllib3.Timeout(LONG_S, read=SHORT_S), urllib3.Timeout(total=SHORT_S)):
+        yield outcome(lambda timeout=timeout: session.get(site.url("/silent"), timeout=timeout))
+    for timeout in (None, (None, None), 1e7, urllib3.Timeout(total=LONG_S), urllib3.Timeout()):
         yield seen(session.get(site.url("/hello"), timeout=timeout))
 
 
@@ -231,8 +233,37 @@ class SamePrograms(common.Case):
                     session.get(site.url("/hello"))
 
 
-class Adapter(common.Case):
+class Adapter(common.Shared, common.Case):
     """What it does beyond that."""
+
+    refused = requests.exceptions.InvalidHeader
+
+    def opened(self):
+        return session_of(ConpoolAdapter())
+
+    def behind(self, client):
+        return client.get_adapter("http://").client
+
+    def test_keywords_of_the_stock_adapter(self):
+        for given, raised, text in (
+            ({"verify": False}, TypeError, "session.verify = "),
+            ({"cert": "a"}, TypeError, "session.cert = "),
+            ({"timeout": 3}, TypeError, "session.get.url, timeout="),
+            ({"pool_maxsize": 10}, TypeError, "endpoint_max_connections="),
+            ({"pool_connections": 10}, TypeError, "any number of hosts"),
+            ({"max_retries": 3}, TypeError, "retry_attempts="),
+            ({"pool_block": True}, TypeError, "pool_exhausted="),
+            ({"limits": 10}, conpool.UsageError, "conpool.Limits, and no int"),
+            ({"allow_redirects": True}, conpool.UsageError, "redirects"),
+        ):
+            with self.subTest(given), self.assertRaisesRegex(raised, text):
+                ConpoolAdapter(**given)
+
+    def test_a_body_of_text_is_refused(self):
+        with Site() as site, self.opened() as session:
+            with self.assertRaisesRegex(ValueError, "gives text .'one'.* encode") as caught:
+                session.post(site.url("/echo"), data=(piece for piece in ("one", "two")))
+            self.assertNotIsInstance(caught.exception, requests.RequestException)
 
     def test_a_file_in_text_mode_is_refused(self):
         with Site() as site, session_of(ConpoolAdapter()) as session:
@@ -318,12 +349,6 @@ class Adapter(common.Case):
             with self.assertRaisesRegex(OSError, "is a folder"):
                 session.get(site.url("/hello").replace("http:", "https:"), verify="/etc")
 
-    def test_what_belongs_to_the_connection_is_refused(self):
-        with Site() as site, session_of(ConpoolAdapter()) as session:
-            with self.assertRaisesRegex(requests.exceptions.InvalidHeader, "(?i)upgrade"):
-                session.get(site.url("/hello"), headers={"Upgrade": "websocket", "Connection": "Upgrade"})
-            self.assertEqual(site.connections, 0)
-
     def test_response_that_nobody_closed(self):
         with Site() as site, session_of(ConpoolAdapter()) as session:
             response = session.get(site.url("/half"), stream=True)
@@ -344,33 +369,6 @@ class Adapter(common.Case):
             session.get(site.url("/hello"))
             session.close()
             self.assertEqual(session.get(site.url("/hello")).status_code, 200)
-
-    def test_threads(self):
-        with Site() as site, session_of(ConpoolAdapter()) as session:
-            found = []
-
-            def work():
-                for _ in range(20):
-                    found.append(session.get(site.url("/bytes/10000")).content == pattern(10000))
-
-            threads = [threading.Thread(target=work) for _ in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(LONG_S)
-            self.assertEqual(found, [True] * 160)
-            self.assertLessEqual(site.connections, 8)
-
-    def test_in_a_child_after_fork(self):
-        with Site() as site, session_of(ConpoolAdapter()) as session:
-            self.assertEqual(session.get(site.url("/hello")).status_code, 200)
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    os._exit(0 if session.get(site.url("/hello")).content == b"hello\n" else 1)
-                except BaseException:
-                    os._exit(2)
-            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
 
     def test_http2(self):
         with Authority() as authority, Node("both", certificate=authority.issue("localhost")) as node:
