@@ -4,23 +4,28 @@ import asyncio
 import gc
 import random
 import threading
-import time
 
 import conpool
 import support
+from conpool._errors import read_text
+from conpool._ffi import lib
+from processes import poll_until
 from support import RawServer, echo, line_server, reply
 
 SEED = 20240817
 
 
 class AsyncServer:
-    """An HTTP/1.1 server in the test's own event loop: cheap enough for thousands of requests."""
+    """An HTTP/1.1 server in the test's own event loop: cheap enough for thousands of requests.
+
+    /held is answered after `released`, /slow after a while.
+    """
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=1024)
         self.port = self.server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.seen = 0
+        self.released = asyncio.Event()
         return self
 
     async def __aexit__(self, *_):
@@ -31,9 +36,11 @@ class AsyncServer:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                self.seen += 1
                 target = head.split(b" ")[1]
+                if target.startswith(b"/held"):
+                    await self.released.wait()
                 if target.startswith(b"/slow"):
+                    # So that most of those that are cancelled at random are under way.
                     await asyncio.sleep(0.05)
                 writer.write(reply(target))
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -42,22 +49,41 @@ class AsyncServer:
             writer.close()
 
 
-def in_a_thread():
-    """An AsyncServer on a loop of its own; (url, stop)."""
-    ready, stop = threading.Event(), []
+class InAThread:
+    """An AsyncServer on a loop of its own."""
 
-    async def run():
+    def __enter__(self):
+        ready = threading.Event()
+        self.thread = threading.Thread(target=asyncio.run, args=(self.run(ready),))
+        self.thread.start()
+        ready.wait(support.LONG_S)
+        return self
+
+    async def run(self, ready):
         async with AsyncServer() as server:
-            over = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            stop.extend([server.url, lambda: loop.call_soon_threadsafe(over.set)])
+            self.url, self.server, self.over = server.url, server, asyncio.Event()
+            self.loop = asyncio.get_running_loop()
             ready.set()
-            await over.wait()
+            await self.over.wait()
 
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    ready.wait(support.LONG_S)
-    return stop[0], lambda: (stop[1](), thread.join(support.LONG_S))
+    def release(self):
+        self.loop.call_soon_threadsafe(self.server.released.set)
+
+    def __exit__(self, *_):
+        self.loop.call_soon_threadsafe(self.over.set)
+        self.thread.join(support.LONG_S)
+
+
+def open_when_it_closes(client, go):
+    """Has `go` set when the client's pool is closing."""
+
+    def wait(pool):
+        poll_until(
+            lambda: "pool.closing" in read_text(lib.pool_events, pool, b"text"), "the closing"
+        )
+        go.set()
+
+    threading.Thread(target=wait, args=(client._pool,)).start()
 
 
 class Many(support.Case):
@@ -69,38 +95,34 @@ class Many(support.Case):
                 "queue_timeout": 120,
             }
             async with conpool.AsyncClient(total_timeout=120, **options) as client:
-                responses = await asyncio.gather(*(client.get(f"{url}/{i}") for i in range(10_000)))
+                calls = (client.get(f"{server.url}/{i}") for i in range(10_000))
+                responses = await asyncio.gather(*calls)
                 self.assertEqual(
                     [response.content for response in responses],
                     [b"/%d" % i for i in range(10_000)],
                 )
                 self.assertLessEqual(len({response.connection.id for response in responses}), 64)
 
-        url, stop = in_a_thread()
-        try:
+        with InAThread() as server:
             asyncio.run(scenario())
-        finally:
-            stop()
 
     def test_too_many_waiters_are_refused(self):
         async def scenario():
             async with conpool.AsyncClient(
                 endpoint_max_waiters=10, endpoint_max_connections=2
             ) as client:
-                found = await asyncio.gather(
-                    *(client.get(f"{url}/slow") for _ in range(40)), return_exceptions=True
-                )
+                tasks = [asyncio.ensure_future(client.get(f"{server.url}/held")) for _ in range(40)]
+                while sum(task.done() for task in tasks) < 28:  # the others run or wait
+                    await asyncio.sleep(0)
+                server.release()
+                found = await asyncio.gather(*tasks, return_exceptions=True)
                 refused = [one for one in found if isinstance(one, conpool.LimitError)]
                 self.assertEqual({one.name for one in refused}, {"E_WAITERS_LIMIT"})
-                self.assertEqual(
-                    len(refused) + sum(isinstance(one, conpool.Response) for one in found), 40
-                )
+                self.assertEqual(len(refused), 28)
+                self.assertEqual(sum(isinstance(one, conpool.Response) for one in found), 12)
 
-        url, stop = in_a_thread()
-        try:
+        with InAThread() as server:
             self.run_async(scenario())
-        finally:
-            stop()
 
     def test_cancelled_at_random(self):
         """Each task ends once, as cancelled or with its own answer, and nothing is left behind."""
@@ -118,7 +140,7 @@ class Many(support.Case):
 
                 async def pieces():
                     for _ in range(5):
-                        await asyncio.sleep(0.001)
+                        await asyncio.sleep(0.001)  # as /slow
                         yield b"x" * 100
 
                 return (await client.post(url, content=pieces())).status_code == 200
@@ -137,7 +159,7 @@ class Many(support.Case):
                         for i, way in enumerate(ways)
                     ]
                     for task in chance.sample(tasks, 100):
-                        await asyncio.sleep(chance.random() * 0.002)
+                        await asyncio.sleep(chance.random() * 0.002)  # random moments are the test
                         task.cancel()
                     for found in await asyncio.gather(*tasks, return_exceptions=True):
                         if isinstance(found, asyncio.CancelledError):
@@ -150,22 +172,16 @@ class Many(support.Case):
                 self.assertGreater(counts[True], 500)
                 # Ops that were cancelled end by themselves.
                 queue = client._queue()
-                deadline = time.monotonic() + support.LONG_S
-                while queue._inboxes and time.monotonic() < deadline:
-                    await asyncio.sleep(0.01)
-                self.assertEqual(queue._inboxes, {})
+                while queue._inboxes:
+                    await asyncio.sleep(0)
                 self.assertEqual((await client.get(url + "/after")).content, b"/after")
 
-        url, stop = in_a_thread()
-        try:
-            with line_server() as lines, RawServer(echo) as echoes:
-                self.run_async(scenario(url, echoes.url))
-        finally:
-            stop()
+        with InAThread() as server, line_server() as lines, RawServer(echo) as echoes:
+            self.run_async(scenario(server.url, echoes.url))
 
     def test_one_client_in_many_loops(self):
-        url, stop = in_a_thread()
-        try:
+        with InAThread() as server:
+            url = server.url
             client = conpool.AsyncClient()
             for i in range(5):  # one after the other
                 self.assertEqual(asyncio.run(client.get(f"{url}/{i}")).content, b"/%d" % i)
@@ -188,11 +204,8 @@ class Many(support.Case):
             )
             asyncio.run(client.aclose())
             self.assertTrue(client.is_closed)
-        finally:
-            stop()
 
     def test_eight_threads(self):
-        url, stop = in_a_thread()
         wrong = []
 
         def work(client, k):
@@ -201,7 +214,8 @@ class Many(support.Case):
                 if response.content != b"/%d/%d" % (k, i):
                     wrong.append(response)
 
-        try:
+        with InAThread() as server:
+            url = server.url
             with conpool.Client() as client:
                 threads = [threading.Thread(target=work, args=(client, k)) for k in range(8)]
                 for thread in threads:
@@ -210,39 +224,38 @@ class Many(support.Case):
                     thread.join(support.LONG_S)
                 self.assertEqual(wrong, [])
                 self.assertFalse(any(thread.is_alive() for thread in threads))
-        finally:
-            stop()
 
     def test_closed_while_threads_use_it(self):
         """Every call ends with an answer or with ClosedError."""
-        url, stop = in_a_thread()
         ends = []
 
         def work(client):
             try:
                 while True:
-                    client.get(url + "/slow")
+                    client.get(url)
+                    answered.release()
                     client.stats()
                     with client.stream("GET", url) as response:
                         response.read()
+                    answered.release()
             except Exception as error:
                 ends.append(error)
 
-        try:
-            for _ in range(10):
-                client = conpool.Client()
+        with InAThread() as server:
+            url = server.url
+            for calls in range(0, 50, 5):  # after so many it is closed
+                answered, client = threading.Semaphore(0), conpool.Client()
                 threads = [threading.Thread(target=work, args=(client,)) for _ in range(4)]
                 for thread in threads:
                     thread.start()
-                time.sleep(0.01)
+                for _ in range(calls):
+                    answered.acquire(timeout=support.LONG_S)
                 client.close()
                 for thread in threads:
                     thread.join(support.LONG_S)
                     self.assertFalse(thread.is_alive())
             self.assertEqual([one for one in ends if not isinstance(one, conpool.ClosedError)], [])
             self.assertEqual(len(ends), 40)
-        finally:
-            stop()
 
     def test_closing_waits_for_what_runs(self):
         def answer(head, connection):
@@ -259,7 +272,7 @@ class Many(support.Case):
                         client = conpool.AsyncClient()
                         task = asyncio.ensure_future(client.get(server.url))
                         await asyncio.get_running_loop().run_in_executor(None, started.wait)
-                        asyncio.get_running_loop().call_later(0.05, go.set)
+                        open_when_it_closes(client, go)
                         await client.aclose(drain=support.LONG_S)
                         answers.append(await task)
 
@@ -269,7 +282,7 @@ class Many(support.Case):
                     thread = threading.Thread(target=lambda: answers.append(client.get(server.url)))
                     thread.start()
                     started.wait(support.LONG_S)
-                    threading.Timer(0.05, go.set).start()
+                    open_when_it_closes(client, go)
                     client.close(drain=support.LONG_S)
                     thread.join(support.LONG_S)
             self.assertEqual(answers[0].content, b"late")
@@ -290,12 +303,12 @@ class Many(support.Case):
                     asyncio.ensure_future(client.post(server.url, content=b"x" * 10_000_000))
                     for _ in range(5)
                 ]
-                await asyncio.sleep(0.05)
-                loop = asyncio.get_running_loop()
-                return tasks, loop
+                while len(server.heads) < 5:
+                    await asyncio.sleep(0)
+                return tasks
 
             loop = asyncio.new_event_loop()
-            tasks, _ = loop.run_until_complete(leave())
+            tasks = loop.run_until_complete(asyncio.wait_for(leave(), support.LONG_S))
             for task in tasks:
                 task._log_destroy_pending = False
             loop.close()

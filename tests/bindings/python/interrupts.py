@@ -26,6 +26,8 @@ from conpool import _engine
 from support import RawServer, echo
 
 SPREAD_S = 0.004
+# Numbers are looked at: an interrupt inside an Event's own code would leave it locked.
+LOOK_S = 0.0002
 ENOUGH_S = 0.25  # after which an interrupt that nobody saw is sent again
 
 
@@ -42,7 +44,7 @@ class Interrupter:
         chance = random.Random(20240817)
         while not self.stopped:
             if self.answered == self.asked:
-                time.sleep(0.0002)
+                time.sleep(LOOK_S)
                 continue
             delay = chance.random() * SPREAD_S
             while not self.over.wait(delay):
@@ -50,7 +52,7 @@ class Interrupter:
                     os.kill(os.getpid(), signal.SIGINT)
                     self.sent += 1
                     if self.storm:
-                        time.sleep(chance.random() * 0.0005)
+                        time.sleep(chance.random() * 0.0005)  # random moments are the test
                 # Raised inside a destructor in Python it is reported and lost.
                 if not self.over.wait(ENOUGH_S):
                     self.lost += 1
@@ -66,10 +68,10 @@ class Interrupter:
                     self.asked += 1
                     call()
                     while True:
-                        time.sleep(1)
+                        time.sleep(1)  # until it is interrupted
                 self.over.set()
                 while self.answered != self.asked:
-                    time.sleep(0.0002)
+                    time.sleep(LOOK_S)
                 for _ in range(100):  # one that came just now is raised here
                     pass
                 phase = "call" if phase == "before" else "done"

@@ -112,7 +112,7 @@ class Leases(support.Case):
         def serve(connection):
             for number in range(1000):
                 connection.send(b"%06d\n" % number)
-                time.sleep(0.0005)
+                time.sleep(0.0005)  # as long as the reader's limit: that is what is tested
             connection.close()
 
         async def scenario(port):
@@ -359,8 +359,10 @@ class Warned(support.Case):
             connection = await client.connect("127.0.0.1", server.port)
             del connection
             self.warnings.clear()  # a warning holds what it is about
+            queue = client._queue()
             del client
-            await asyncio.sleep(0.01)  # lets the loop go, too
+            while queue._queue is not None:  # it lets the loop go, too
+                await asyncio.sleep(0)
 
         with line_server() as server:
             self.run_async(scenario(server))

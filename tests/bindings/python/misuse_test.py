@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from unittest import mock
 
 import support
 import conpool
@@ -125,9 +126,22 @@ class Closed(support.Case):
             response = client.open_stream("GET", server.url)
             pieces = response.iter_bytes()
             next(pieces)
-            threading.Timer(0.05, response.close).start()
-            with self.assertRaises(conpool.ClosedError):
-                next(pieces)
+            reads, queue_next = threading.Event(), _engine.lib.queue_next
+
+            def seen(*arguments):
+                reads.set()
+                return queue_next(*arguments)
+
+            def close():
+                reads.wait(support.LONG_S)
+                response.close()
+
+            with mock.patch.object(_engine.lib, "queue_next", seen):
+                closer = threading.Thread(target=close)
+                closer.start()
+                with self.assertRaises(conpool.ClosedError):
+                    next(pieces)
+                closer.join(support.LONG_S)
             hold.set()
 
     def test_queues_dropped_with_ops_in_flight(self):

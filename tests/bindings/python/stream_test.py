@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import threading
-import time
 from unittest import mock
 
 import conpool
@@ -114,39 +113,37 @@ class Streams(support.Case):
 
         return RawServer(answer)
 
-    def settled(self):
-        """What was sent once nothing more goes."""
-        last, since = -1, time.monotonic()
-        while time.monotonic() - since < 0.3:
-            if self.sent != last:
-                last, since = self.sent, time.monotonic()
-            time.sleep(0.02)
-        return last
-
     def test_a_slow_reader_holds_the_server_back(self):
-        with self.endless() as server, conpool.Client() as client:
+        """Its server stands still while another one, whose response is read, sends much more."""
+        with self.endless() as server, self.chunked(2000) as other, conpool.Client() as client:
             with client.stream("GET", server.url) as response:
-                next(response.iter_bytes())
-                self.assertLess(self.settled(), 32 << 20)
+                pieces = response.iter_bytes()
+                next(pieces)
+                with client.stream("GET", other.url) as read:
+                    self.assertEqual(sum(map(len, read.iter_bytes())), len(PART) * 2000)
+                self.assertLess(self.sent, 32 << 20)
+                self.assertTrue(next(pieces))
 
     def test_a_slow_coroutine_holds_the_server_back(self):
-        async def scenario(server):
+        async def scenario(server, other):
             async with conpool.AsyncClient() as client:
                 async with client.stream("GET", server.url) as response:
                     pieces = response.aiter_bytes()
-                    await pieces.__anext__()
-                    held = await asyncio.get_running_loop().run_in_executor(None, self.settled)
-                    self.assertLess(held, 32 << 20)
-                    # The loop is free meanwhile, and what was held comes in order.
-                    got = b""
+                    got = await pieces.__anext__()
+                    async with client.stream("GET", other.url) as read:
+                        sizes = [len(piece) async for piece in read.aiter_bytes()]
+                        self.assertEqual(sum(sizes), len(PART) * 2000)
+                    self.assertLess(self.sent, 32 << 20)
+                    # What was held comes in order.
                     async for piece in pieces:
                         got += piece
-                        if len(got) > len(PART) * 3:
+                        if len(got) > len(PART) * 100:
                             break
+                    self.assertEqual(got[: len(PART) * 100], PART * 100)
                     await pieces.aclose()
 
-        with self.endless() as server:
-            self.run_async(scenario(server))
+        with self.endless() as server, self.chunked(2000) as other:
+            self.run_async(scenario(server, other))
 
     def test_left_in_the_middle(self):
         with self.endless() as server:
@@ -221,40 +218,50 @@ class Streams(support.Case):
             self.run_async(scenario(server))
 
     def test_uploads_wait_for_the_server(self):
-        taken, go = [], threading.Event()
+        """One that reads nothing gets no more while another, which reads, takes all of its own."""
+        began, go = threading.Event(), threading.Event()
 
-        def answer(head, connection):
+        def late(head, connection):
+            began.set()
             go.wait(support.LONG_S)
+            return length(head, connection)
+
+        def length(head, connection):
             return reply(b"%d" % len(connection.body(head)))
 
-        def pieces():
+        def pieces(taken):
             for _ in range(300):
                 taken.append(1)
                 yield PART
 
-        with RawServer(answer) as server, conpool.Client() as client:
-            threading.Thread(target=self.open_when_it_stops, args=(taken, go)).start()
-            self.assertEqual(client.post(server.url, content=pieces()).text, str(len(PART) * 300))
-            self.assertLess(self.held, 300)
+        async def scenario(url, other):
+            async with conpool.AsyncClient() as client:
+                taken = []
+                held = asyncio.ensure_future(client.post(url, content=pieces(taken)))
+                await asyncio.get_running_loop().run_in_executor(None, began.wait, support.LONG_S)
+                response = await client.post(other, content=pieces([]))
+                self.assertEqual(response.text, str(len(PART) * 300))
+                self.assertLess(len(taken), 300)
+                go.set()
+                self.assertEqual((await held).text, str(len(PART) * 300))
 
-            async def scenario():
-                async with conpool.AsyncClient() as client:
-                    threading.Thread(target=self.open_when_it_stops, args=(taken, go)).start()
-                    response = await client.post(server.url, content=pieces())
-                    self.assertEqual(response.text, str(len(PART) * 300))
-
-            taken.clear()
+        with RawServer(late) as server, RawServer(length) as other:
+            with conpool.Client() as client:
+                taken, answers = [], []
+                upload = threading.Thread(
+                    target=lambda: answers.append(client.post(server.url, content=pieces(taken)))
+                )
+                upload.start()
+                began.wait(support.LONG_S)
+                response = client.post(other.url, content=pieces([]))
+                self.assertEqual(response.text, str(len(PART) * 300))
+                self.assertLess(len(taken), 300)
+                go.set()
+                upload.join(support.LONG_S)
+                self.assertEqual(answers[0].text, str(len(PART) * 300))
+            began.clear()
             go.clear()
-            self.run_async(scenario())
-            self.assertLess(self.held, 300)
-
-    def open_when_it_stops(self, taken, go):
-        last = -1
-        while last != len(taken):
-            last = len(taken)
-            time.sleep(0.2)
-        self.held = last
-        go.set()
+            self.run_async(scenario(server.url, other.url))
 
     def test_both_ways_at_once(self):
         def answer(head, connection):
