@@ -395,6 +395,110 @@ TEST(Tasks, Nest) {
   EXPECT_EQ(io.run(deep(io, pool, server.url(), 100)).value(), 300);
 }
 
+Task<int> ladder(int rungs) {
+  if (rungs == 0) co_return 0;
+  Task<int> inner = ladder(rungs - 1);
+  const int below = co_await inner;
+  co_return below + 1;
+}
+
+TEST(Tasks, ManyInsideEachOtherNeedNoStack) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  EXPECT_EQ(io.run(ladder(200000)).value(), 200000);
+  EXPECT_EQ(io.run(deep(io, pool, server.url(), 200000)).value(), 200200);
+}
+
+Task<void> hold(Dispatcher& io, const Endpoint& endpoint, int levels, int* alive) {
+  const Counted counted(alive);
+  if (levels == 0) {
+    Result<Connection> lease = co_await io.acquire(endpoint);
+    Result<Chunk> chunk = co_await io.read(*lease);
+  } else {
+    Task<void> inner = hold(io, endpoint, levels - 1, alive);
+    co_await inner;
+  }
+}
+
+TEST(Tasks, GoWithThoseThatTheyAwait) {
+  Server server(Server::silent);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  const Endpoint endpoint = pool.endpoint(server.url()).value();
+  int alive = 0;
+  {
+    Task<void> task = hold(io, endpoint, 1000, &alive);
+    task.start();
+    EXPECT_EQ(alive, 1001);
+  }
+  EXPECT_EQ(alive, 0);
+  ASSERT_TRUE(io.run());
+}
+
+// A coroutine of another kind: it runs at once and belongs to nobody.
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() const noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::abort(); }
+  };
+};
+Detached add_up(int count, int* total) {
+  for (int i = 0; i < count; ++i) {
+    Task<int> next = ladder(1);
+    *total += co_await next;
+  }
+}
+Task<int> started_inside(int count) {
+  int total = 0;
+  add_up(count, &total);
+  const int at_once = total;
+  co_await nothing();
+  co_return at_once;
+}
+
+TEST(Tasks, AreAwaitedByOtherCoroutines) {
+  int total = 0;
+  add_up(300000, &total);
+  EXPECT_EQ(total, 300000);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  EXPECT_EQ(io.run(started_inside(1000)).value(), 1000);
+}
+
+// Waits until somebody resumes it by hand.
+struct Parked {
+  std::coroutine_handle<>* where;
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> coroutine) const noexcept { *where = coroutine; }
+  void await_resume() const noexcept {}
+};
+Task<int> parked(int levels, std::coroutine_handle<>* where) {
+  if (levels == 0) {
+    const Parked once{where};
+    co_await once;
+    const int own = co_await ladder(10);
+    co_return own;
+  }
+  Task<int> inner = parked(levels - 1, where);
+  const int below = co_await inner;
+  const int own = co_await ladder(1);
+  co_return below + own;
+}
+
+TEST(Tasks, AreResumedByOtherLoops) {
+  std::coroutine_handle<> where;
+  Task<int> task = parked(100, &where);
+  task.start();
+  EXPECT_FALSE(task.done());
+  where.resume();
+  ASSERT_TRUE(task.done());
+  EXPECT_EQ(task.result(), 110);
+}
+
 // What waits for nothing of this dispatcher is told, and does not hang.
 Task<void> lost() {
   co_await std::suspend_always{};

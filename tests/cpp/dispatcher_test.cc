@@ -276,6 +276,23 @@ TEST(DispatcherEnd, DestroysFunctionsThatWereNotCalled) {
   EXPECT_EQ(alive.use_count(), 1);
 }
 
+TEST(DispatcherEnd, LeasesThatNobodyWasToldOfGoBack) {
+  Server server(Server::echo);
+  const Pool pool = make_pool();
+  const Endpoint endpoint = pool.endpoint(server.url()).value();
+  for (int i = 0; i < 3; ++i) {
+    Dispatcher io = make_dispatcher(pool);
+    Pending<Connection> acquire = io.acquire(endpoint);
+    ASSERT_TRUE(io.run());
+    std::move(acquire).then([](Result<Connection>) { FAIL(); });
+  }
+  const Connection last = endpoint.acquire().value();
+  EXPECT_TRUE(last.reused());
+  ASSERT_TRUE(last.write("x"));
+  EXPECT_EQ(read_exactly(last, 1), "x");
+  EXPECT_EQ(server.accepted(), 1);
+}
+
 TEST(DispatcherEnd, LeavesPendingOnesAnError) {
   Server server(Server::silent);
   const Pool pool = make_pool();

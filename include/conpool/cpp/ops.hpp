@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,8 +25,8 @@ class Connection;
 
 // --- events, queues, ops
 
-// One event of a queue, which is disposed of when it is destroyed. Default made it is empty: what
-// Queue::next answers when none came.
+// One event of a queue, which is disposed of when it is destroyed; a connection that nobody took
+// goes back to its pool then. Default made it is empty: what Queue::next answers when none came.
 class Event {
  public:
   Event() noexcept = default;
@@ -34,12 +35,12 @@ class Event {
   Event(Event&& other) noexcept : raw_(std::exchange(other.raw_, conpool_event{})) {}
   Event& operator=(Event&& other) noexcept {
     if (this != &other) {
-      conpool_event_dispose(&raw_);
+      dispose();
       raw_ = std::exchange(other.raw_, conpool_event{});
     }
     return *this;
   }
-  ~Event() { conpool_event_dispose(&raw_); }
+  ~Event() { dispose(); }
 
   explicit operator bool() const noexcept { return raw_.kind != CONPOOL_EVENT_NONE; }
   // CONPOOL_EVENT_*; kinds of newer libraries are to be ignored.
@@ -53,6 +54,7 @@ class Event {
   Nanos time() const noexcept { return Nanos(raw_.time_ns); }
   // Two numbers, by kind; index 0 or 1.
   std::uint64_t value(std::size_t index = 0) const noexcept { return raw_.value[index]; }
+  // For C functions; what it carries is to be taken by take() before it is used.
   const conpool_event& raw() const noexcept { return raw_; }
 
   // Takes what the event carries: a Connection, Chunk, Response or Lookup; std::uint64_t is its
@@ -65,6 +67,12 @@ class Event {
   template <typename Raw>
   Raw* object() noexcept {
     return static_cast<Raw*>(std::exchange(raw_.object, nullptr));
+  }
+  void dispose() noexcept {
+    if (raw_.kind == CONPOOL_EVENT_CONNECTION && raw_.status == CONPOOL_OK &&
+        raw_.object != nullptr)
+      conpool_connection_release(object<conpool_connection>(), CONPOOL_REUSABLE);
+    conpool_event_dispose(&raw_);
   }
   conpool_event raw_{};
 };
@@ -117,6 +125,16 @@ inline Result<void> cancel(conpool_op op) {
   return detail::done(conpool_op_cancel(op));
 }
 
+namespace detail {
+
+// Of a pool with loop.drive = caller, while another thread drives it, and with it all ops to their
+// ends. The library's waits answer CONPOOL_E_BUSY then, and nothing else tells when to come again.
+inline void let_driver_go_on() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+}  // namespace detail
+
 // An op that was started and is waited for later. Destroying it cancels the op and waits for its
 // end, so that what it borrowed is free. Of a pool with loop.drive = caller, waiting runs the loop.
 template <typename T>
@@ -168,7 +186,12 @@ class [[nodiscard]] Op {
   }
 
  private:
-  void finish() noexcept;
+  void finish() noexcept {
+    if (id_ == 0) return;
+    cancel();
+    while (wait_for(kForever).status() == CONPOOL_E_BUSY)
+      detail::let_driver_go_on();
+  }
   conpool_op id_ = 0;
   Event event_;
   std::shared_ptr<const void> keeps_;
@@ -345,30 +368,6 @@ Result<T> Event::take() {
     if (kind == CONPOOL_EVENT_LOOKUP) return Lookup(object<conpool_lookup>());
   }
   return Error(CONPOOL_E_UNSUPPORTED);
-}
-
-namespace detail {
-
-// What nobody wants any more. A connection that came too late for its asker is as good as before.
-inline void discard(Event event) noexcept {
-  if (event.kind() != CONPOOL_EVENT_CONNECTION || event.status() != CONPOOL_OK) return;
-  if (Result<Connection> connection = event.take<Connection>()) connection->release();
-}
-
-}  // namespace detail
-
-template <typename T>
-void Op<T>::finish() noexcept {
-  if (id_ != 0) {
-    cancel();
-    Result<bool> ended = wait_for(kForever);
-    // Another thread drives the loop, and with it this op to its end.
-    while (ended.status() == CONPOOL_E_BUSY) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      ended = wait_for(kForever);
-    }
-  }
-  detail::discard(std::move(event_));
 }
 
 }  // namespace conpool

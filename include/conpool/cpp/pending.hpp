@@ -7,19 +7,18 @@
 #include <unistd.h>
 #include <conpool/cpp/ops.hpp>
 #include <conpool/cpp/result.hpp>
+#include <conpool/cpp/task.hpp>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -105,8 +104,7 @@ class DispatcherCore {
     while (std::none_of(taken.begin(), taken.end(), ends)) {
       const Result<std::size_t> count = take(kForever);
       if (count.status() == CONPOOL_E_BUSY) {
-        // Another thread drives the loop, and with it this op to its end.
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        let_driver_go_on();
       } else if (!count) {
         ended(receiver);
         return false;
@@ -218,7 +216,7 @@ class Waiters {
     if (waiter_ == nullptr) return;
     const std::coroutine_handle<> coroutine = waiter_->coroutine_;
     drop();
-    coroutine.resume();
+    Turns::run(coroutine);
   }
 
  private:
@@ -259,52 +257,34 @@ Result<void> begin(Receiver& receiver, Start start) {
   return {};
 }
 
-// An op of one event, between a Pending and the queue.
+// What a Pending or an AsyncStream holds: results of type T on their way from the queue to whoever
+// awaits them, or to a function.
 template <typename T>
-class PendingState final : public Receiver {
+class Held : public Receiver {
  public:
   using Receiver::Receiver;
 
   bool over() const noexcept { return op == 0; }
-  void fail(Error error) noexcept { error_ = std::move(error); }
-  Result<T> take() {
-    if (error_.status() != CONPOOL_OK) return std::move(error_);
-    if (!event_) return Error(core == nullptr ? CONPOOL_E_CLOSED : CONPOOL_E_STALE);
-    Event event = std::move(event_);
-    return event.take<T>();
-  }
-  // From now on the result goes to this function.
+  // True when take() has something to tell.
+  virtual bool ready() const noexcept = 0;
+  virtual Result<T> take() = 0;
+  // From now on the results go to this function.
   void hand_to(std::unique_ptr<Handler<Result<T>>> handler) {
     handler_ = std::move(handler);
     if (core == nullptr) return abandon();
     held_ = false;
-    if (over()) core->call_later(*this);
+    if (ready()) tell_later();
   }
-  // Nobody wants the result any more.
+  // Nobody wants them any more.
   void let_go() {
     held_ = false;
     waiters.drop();
+    forget();
     if (!over() && core != nullptr) {
       if (!borrows) conpool_op_cancel(op);
       if (!borrows || core->finish(*this)) return;  // receive() or abandon() destroys it
     }
-    detail::discard(std::move(event_));
     delete this;
-  }
-
-  void receive(Event event) override {
-    if (!event.is_final()) return;  // a kind of a newer library
-    core->ended(*this);
-    event_ = std::move(event);
-    if (handler_ != nullptr) return tell();
-    if (!held_) return let_go();
-    waiters.resume();
-  }
-  void tell() override {
-    const std::unique_ptr<Handler<Result<T>>> handler = std::move(handler_);
-    Result<T> result = take();
-    delete this;
-    handler->call(std::move(result));
   }
   void abandon() noexcept override {
     op = 0;
@@ -314,11 +294,78 @@ class PendingState final : public Receiver {
 
   Waiters waiters;
 
- private:
+ protected:
+  // Frees what was not taken.
+  virtual void forget() noexcept = 0;
+  void tell_later() {
+    if (!std::exchange(due_, true)) core->call_later(*this);
+  }
   bool held_ = true;
+  bool due_ = false;  // the core will call tell()
+  std::unique_ptr<Handler<Result<T>>> handler_;
+};
+
+// Ends what a Pending or an AsyncStream holds together with it.
+struct LetGo {
+  template <typename State>
+  void operator()(State* state) const {
+    state->let_go();
+  }
+};
+
+// What co_await waits with.
+template <typename T>
+class Awaiter {
+ public:
+  explicit Awaiter(Held<T>* state) noexcept : state_(state) {}
+  bool await_ready() const noexcept { return state_ == nullptr || state_->ready(); }
+  void await_suspend(std::coroutine_handle<> coroutine) noexcept {
+    state_->waiters.put(waiter_, coroutine);
+  }
+  Result<T> await_resume() const {
+    if (state_ == nullptr) return Error(CONPOOL_E_STALE);
+    return state_->take();
+  }
+
+ private:
+  Held<T>* state_;
+  Waiter waiter_;
+};
+
+// An op of one event.
+template <typename T>
+class PendingState final : public Held<T> {
+ public:
+  using Held<T>::Held;
+
+  bool ready() const noexcept override { return this->over(); }
+  void fail(Error error) noexcept { error_ = std::move(error); }
+  Result<T> take() override {
+    if (error_.status() != CONPOOL_OK) return std::move(error_);
+    if (!event_) return Error(this->core == nullptr ? CONPOOL_E_CLOSED : CONPOOL_E_STALE);
+    Event event = std::move(event_);
+    return event.take<T>();
+  }
+
+  void receive(Event event) override {
+    if (!event.is_final()) return;  // a kind of a newer library
+    this->core->ended(*this);
+    event_ = std::move(event);
+    if (this->handler_ != nullptr) return tell();
+    if (!this->held_) return this->let_go();
+    this->waiters.resume();
+  }
+  void tell() override {
+    const std::unique_ptr<Handler<Result<T>>> handler = std::move(this->handler_);
+    Result<T> result = take();
+    delete this;
+    handler->call(std::move(result));
+  }
+
+ private:
+  void forget() noexcept override { event_ = Event(); }
   Event event_;
   Error error_;
-  std::unique_ptr<Handler<Result<T>>> handler_;
 };
 
 }  // namespace detail
@@ -330,24 +377,13 @@ class [[nodiscard]] Pending {
  public:
   using State = detail::PendingState<T>;
   explicit Pending(std::unique_ptr<State> state) noexcept : state_(state.release()) {}
-  Pending(Pending&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-  Pending& operator=(Pending&& other) noexcept {
-    if (this != &other) {
-      if (state_ != nullptr) state_->let_go();
-      state_ = std::exchange(other.state_, nullptr);
-    }
-    return *this;
-  }
-  ~Pending() {
-    if (state_ != nullptr) state_->let_go();
-  }
 
   // Calls function(Result<T>) when the op has ended, from the dispatcher's next run on.
   template <typename Function>
   void then(Function&& function) && {
-    State* state = std::exchange(state_, nullptr);
-    if (state == nullptr) return;
-    state->hand_to(detail::handler_of<Result<T>>(std::forward<Function>(function)));
+    if (state_ == nullptr) return;
+    auto handler = detail::handler_of<Result<T>>(std::forward<Function>(function));
+    state_.release()->hand_to(std::move(handler));
   }
   // True once the result is there.
   bool done() const noexcept { return state_ == nullptr || state_->over(); }
@@ -362,62 +398,27 @@ class [[nodiscard]] Pending {
     return state_->take();
   }
 
-  // What co_await waits with.
-  class Awaiter {
-   public:
-    explicit Awaiter(State* state) noexcept : state_(state) {}
-    bool await_ready() const noexcept { return state_ == nullptr || state_->over(); }
-    void await_suspend(std::coroutine_handle<> coroutine) noexcept {
-      state_->waiters.put(waiter_, coroutine);
-    }
-    Result<T> await_resume() const {
-      if (state_ == nullptr) return Error(CONPOOL_E_STALE);
-      return state_->take();
-    }
-
-   private:
-    State* state_;
-    detail::Waiter waiter_;
-  };
-  Awaiter operator co_await() noexcept { return Awaiter(state_); }
+  using Awaiter = detail::Awaiter<T>;
+  Awaiter operator co_await() noexcept { return Awaiter(state_.get()); }
 
  private:
-  State* state_;
+  std::unique_ptr<State, detail::LetGo> state_;
 };
 
 namespace detail {
 
-// A streamed response, between an AsyncStream and the queue.
-class StreamState final : public Receiver {
+// A streamed response.
+class StreamState final : public Held<Event> {
  public:
-  using Receiver::Receiver;
+  using Held::Held;
 
-  bool over() const noexcept { return op == 0; }
-  bool ready() const noexcept { return !events_.empty() || over(); }
-  Result<Event> take() {
+  bool ready() const noexcept override { return !events_.empty() || over(); }
+  Result<Event> take() override {
     if (events_.empty()) return complete_ ? Result<Event>(Event()) : Error(CONPOOL_E_CLOSED);
     Event event = std::move(events_.front());
     events_.pop_front();
     if (event.is_final() && event.status() != CONPOOL_OK) return event.take<Response>().error();
     return event;
-  }
-  // From now on the parts go to this function.
-  void hand_to(std::unique_ptr<Handler<Result<Event>>> handler) {
-    handler_ = std::move(handler);
-    if (core == nullptr) return abandon();
-    held_ = false;
-    if (ready()) tell_later();
-  }
-  // Nobody wants the rest any more.
-  void let_go() {
-    held_ = false;
-    waiters.drop();
-    events_.clear();
-    if (!over() && core != nullptr) {
-      if (!borrows) conpool_op_cancel(op);
-      if (!borrows || core->finish(*this)) return;  // receive() or abandon() destroys it
-    }
-    delete this;
   }
 
   void receive(Event event) override {
@@ -453,13 +454,6 @@ class StreamState final : public Receiver {
     const Telling telling{*this};
     handler_->call(std::move(event));
   }
-  void abandon() noexcept override {
-    op = 0;
-    keeps.reset();
-    if (!held_ || handler_ != nullptr) delete this;
-  }
-
-  Waiters waiters;
 
  private:
   struct Telling {
@@ -472,17 +466,10 @@ class StreamState final : public Receiver {
     }
     StreamState& state;
   };
-  void tell_later() {
-    if (due_) return;
-    due_ = true;
-    core->call_later(*this);
-  }
-  bool held_ = true;
-  bool due_ = false;       // the core will call tell()
+  void forget() noexcept override { events_.clear(); }
   bool telling_ = false;   // the function runs
   bool complete_ = false;  // FINAL came
   std::deque<Event> events_;
-  std::unique_ptr<Handler<Result<Event>>> handler_;
 };
 
 }  // namespace detail
@@ -493,43 +480,16 @@ class AsyncStream {
  public:
   explicit AsyncStream(std::unique_ptr<detail::StreamState> state) noexcept
       : state_(state.release()) {}
-  AsyncStream(AsyncStream&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-  AsyncStream& operator=(AsyncStream&& other) noexcept {
-    if (this != &other) {
-      if (state_ != nullptr) state_->let_go();
-      state_ = std::exchange(other.state_, nullptr);
-    }
-    return *this;
-  }
-  ~AsyncStream() {
-    if (state_ != nullptr) state_->let_go();
-  }
 
-  // What co_await next() waits with.
-  class Next {
-   public:
-    explicit Next(detail::StreamState* state) noexcept : state_(state) {}
-    bool await_ready() const noexcept { return state_ == nullptr || state_->ready(); }
-    void await_suspend(std::coroutine_handle<> coroutine) noexcept {
-      state_->waiters.put(waiter_, coroutine);
-    }
-    Result<Event> await_resume() const {
-      if (state_ == nullptr) return Error(CONPOOL_E_STALE);
-      return state_->take();
-    }
-
-   private:
-    detail::StreamState* state_;
-    detail::Waiter waiter_;
-  };
-  // The next part, as Stream::next: an empty event when the response is over.
-  Next next() const noexcept { return Next(state_); }
+  // Awaits the next part, as Stream::next: an empty event when the response is over.
+  using Next = detail::Awaiter<Event>;
+  Next next() const noexcept { return Next(state_.get()); }
   // Calls function(Result<Event>) for each part, the FINAL one included.
   template <typename Function>
   void each(Function&& function) && {
-    detail::StreamState* state = std::exchange(state_, nullptr);
-    if (state == nullptr) return;
-    state->hand_to(detail::handler_of<Result<Event>>(std::forward<Function>(function)));
+    if (state_ == nullptr) return;
+    auto handler = detail::handler_of<Result<Event>>(std::forward<Function>(function));
+    state_.release()->hand_to(std::move(handler));
   }
   // Names the op for Dispatcher::body_write; 0 once it is over.
   conpool_op op() const noexcept { return state_ == nullptr ? 0 : state_->op; }
@@ -537,7 +497,7 @@ class AsyncStream {
   void cancel() const noexcept { conpool_op_cancel(op()); }
 
  private:
-  detail::StreamState* state_;
+  std::unique_ptr<detail::StreamState, detail::LetGo> state_;
 };
 
 }  // namespace conpool

@@ -7,7 +7,8 @@
 //
 // A task begins when it is awaited, or started, and belongs to who holds the Task: destroying it
 // destroys the coroutine where it is suspended, and cancels the ops that it awaits. All of this
-// happens on the thread of its dispatcher.
+// happens on the thread of its dispatcher. Tasks may await each other as deep as memory goes; only
+// destroying such a chain before it is done takes stack for each level, as nested calls do.
 //
 // With g++ before 13, give what a coroutine call takes a name first: of an expression with
 // `co_await` it destroys some temporaries twice (aggregates such as `f(Options{"x"})`, lambdas with
@@ -38,6 +39,43 @@ namespace detail {
   std::abort();
 }
 
+// Resumes coroutines one after another. A task that awaits another one, or that is done and
+// awaited, gives way to it here: neither many that are done at once nor many inside each other need
+// stack, whatever the compiler makes of symmetric transfer (g++ nests before -O2, and under the
+// address sanitizer).
+class Turns {
+ public:
+  // Resumes it, and those that follow, until nobody does.
+  static void run(std::coroutine_handle<> first) {
+    Turns turns;
+    for (turns.next_ = first; turns.next_;) {
+      turns.running_ = std::exchange(turns.next_, nullptr);
+      turns.running_.resume();
+    }
+  }
+  // Has `next` resumed once `current` has suspended, which it is about to. False: not here was
+  // `current` resumed, and its suspending leads somewhere else.
+  // Not inlined: a coroutine may go on in another thread, where the address of `innermost` differs.
+  [[gnu::noinline]] static bool follow(std::coroutine_handle<> current,
+                                       std::coroutine_handle<> next) noexcept {
+    if (innermost == nullptr || innermost->running_ != current) return false;
+    innermost->next_ = next;
+    return true;
+  }
+
+  Turns(const Turns&) = delete;
+  Turns& operator=(const Turns&) = delete;
+
+ private:
+  Turns() noexcept : outer_(std::exchange(innermost, this)) {}
+  ~Turns() { innermost = outer_; }
+
+  static inline thread_local Turns* innermost = nullptr;
+  Turns* outer_;
+  std::coroutine_handle<> running_;
+  std::coroutine_handle<> next_;
+};
+
 // What promises of all results share: who waits, and the exception that ended the task.
 class PromiseBase {
  public:
@@ -46,8 +84,8 @@ class PromiseBase {
     struct Final {
       std::coroutine_handle<> waiter;
       bool await_ready() const noexcept { return false; }
-      std::coroutine_handle<> await_suspend(std::coroutine_handle<>) const noexcept {
-        return waiter ? waiter : std::noop_coroutine();
+      std::coroutine_handle<> await_suspend(std::coroutine_handle<> done) const noexcept {
+        return !waiter || Turns::follow(done, waiter) ? std::noop_coroutine() : waiter;
       }
       void await_resume() const noexcept {}
     };
@@ -130,7 +168,7 @@ class [[nodiscard]] Task {
   // another and awaited afterwards run at the same time. Starting again does nothing.
   void start() {
     if (!coroutine_ || std::exchange(coroutine_.promise().started, true)) return;
-    coroutine_.resume();
+    detail::Turns::run(coroutine_);
   }
   // True once it returned.
   bool done() const noexcept { return coroutine_ && coroutine_.done(); }
@@ -149,11 +187,14 @@ class [[nodiscard]] Task {
       return task_->done();
     }
     bool await_suspend(std::coroutine_handle<> waiter) const {
-      // Not by symmetric transfer: unoptimised code would nest a frame for each of many tasks that
-      // are done at once.
-      task_->start();
-      if (task_->done()) return false;
-      task_->coroutine_.promise().waiter = waiter;
+      promise_type& promise = task_->coroutine_.promise();
+      if (!promise.started && detail::Turns::follow(waiter, task_->coroutine_)) {
+        promise.started = true;
+      } else {
+        task_->start();
+        if (task_->done()) return false;
+      }
+      promise.waiter = waiter;
       return true;
     }
     T await_resume() const { return task_->result(); }
