@@ -1,6 +1,7 @@
 """Requests through Client and AsyncClient: arguments, bodies, responses, errors."""
 
 import gzip
+import inspect
 import io
 import json
 import os
@@ -53,6 +54,22 @@ class Ways(support.Case):
             self.assertEqual(response.text, "BREW /a HTTP/1.1")
 
         self.each(scenario)
+
+    def test_what_the_methods_take(self):
+        """help() and editors show it."""
+        expected = ["url", "params", "headers", "content", "data", "json", "trailers"]
+        expected += ["idempotent", "endpoint", "timeout", "options"]
+        for kind in (conpool.Client, conpool.AsyncClient):
+            for name in ("get", "head", "options", "post", "put", "patch", "delete"):
+                method = getattr(kind, name)
+                shape = inspect.signature(method)
+                self.assertEqual(list(shape.parameters), ["self", *expected])
+                self.assertIn(name.upper(), method.__doc__)
+                self.assertEqual(method.__name__, name)
+                with self.assertRaises(TypeError):
+                    shape.bind(None, "http://a", {"params": "by position"})
+        with conpool.Client() as client:
+            self.assertEqual(list(inspect.signature(client.get).parameters), expected)
 
     def test_url(self):
         async def scenario(client, server, wait):

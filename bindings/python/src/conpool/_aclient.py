@@ -6,8 +6,8 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial, partialmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
@@ -15,9 +15,6 @@ from ._engine import AsyncExchange, LoopQueue, take
 from ._errors import of_event
 from ._ffi import lib
 from ._models import AsyncStreamedResponse, Response
-
-if TYPE_CHECKING:
-    _Verb = partialmethod[Coroutine[Any, Any, Response]]
 
 
 class AsyncConnection(BaseConnection, AbstractAsyncContextManager["AsyncConnection"]):
@@ -84,7 +81,9 @@ class Opening(Generic[Opened]):
         await self._opened.__aexit__(*raised)
 
 
-class AsyncClient(BaseClient, AbstractAsyncContextManager["AsyncClient"]):
+class AsyncClient(
+    BaseClient[Coroutine[Any, Any, Response]], AbstractAsyncContextManager["AsyncClient"]
+):
     """Requests and connections, pooled, for asyncio. One client serves any number of event loops.
 
     `base_url` is what relative URLs go on from, `headers` are sent with every request; `timeout`
@@ -155,15 +154,6 @@ class AsyncClient(BaseClient, AbstractAsyncContextManager["AsyncClient"]):
             return Response(await exchange.next_event(), call.request)
         finally:
             exchange.close()
-
-    #: request() with the method of this name
-    get: _Verb = partialmethod(request, "GET")
-    head: _Verb = partialmethod(request, "HEAD")
-    options: _Verb = partialmethod(request, "OPTIONS")
-    post: _Verb = partialmethod(request, "POST")
-    put: _Verb = partialmethod(request, "PUT")
-    patch: _Verb = partialmethod(request, "PATCH")
-    delete: _Verb = partialmethod(request, "DELETE")
 
     def _exchange(self, call: Call) -> AsyncExchange:
         exchange = AsyncExchange(self._queue(), call.start, call.request, call.handle.keep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import io
 import json as jsonlib
 import os
@@ -13,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, urldefrag, urlencode, urlsplit
 
 from . import _config, _errors, _ffi
@@ -23,10 +24,16 @@ from ._ffi import lib
 from ._models import Headers, HeaderTypes, Request
 from ._version import __version__
 
+if TYPE_CHECKING:
+    from typing_extensions import Concatenate, ParamSpec
+
+    Given = ParamSpec("Given")
+Answer = TypeVar("Answer")  # of request(): a response, or a coroutine that answers one
+
 PIECE_BYTES = 65536
 LEVELS = ("error", "warning", "info", "debug")
 
-_clients: weakref.WeakSet[BaseClient] = weakref.WeakSet()
+_clients: weakref.WeakSet[BaseClient[Any]] = weakref.WeakSet()
 
 
 class Call(NamedTuple):
@@ -63,7 +70,22 @@ class Events(list[dict[str, Any]]):
     lost: int = 0
 
 
-class BaseClient:
+def verb(
+    takes: Callable[Concatenate[Any, str, Given], Any], method: str
+) -> Callable[Concatenate[BaseClient[Answer], Given], Answer]:
+    """request() with this method and the parameters of `takes`, for help() and for editors."""
+
+    def call(self: Any, /, *given: Any, **named: Any) -> Any:
+        return self.request(method, *given, **named)
+
+    shape = inspect.signature(takes)
+    others = [one for one in shape.parameters.values() if one.name != "method"]
+    vars(call)["__signature__"] = shape.replace(parameters=others, return_annotation="Response")
+    call.__name__, call.__doc__ = method.lower(), f"request() with the method {method}."
+    return call
+
+
+class BaseClient(Generic[Answer]):
     """What both clients have in common."""
 
     def __init__(
@@ -110,7 +132,7 @@ class BaseClient:
     # --- requests
 
     def _prepare(
-        self, method: str, url: str, *, params: Any = None, headers: HeaderTypes | None = None,
+        self, method: str, /, url: str, *, params: Any = None, headers: HeaderTypes | None = None,
         content: Any = None, data: Any = None, json: Any = None,
         trailers: HeaderTypes | None = None, idempotent: bool | None = None,
         endpoint: Endpoint | None = None, timeout: TimeoutTypes | Unset = UNSET,
@@ -140,6 +162,14 @@ class BaseClient:
         if idempotent is not None:
             check(lib.request_idempotent(handle, int(idempotent)))
         return Call(handle, request, set_body(handle, content, sent))
+
+    get = verb(_prepare, "GET")
+    head = verb(_prepare, "HEAD")
+    options = verb(_prepare, "OPTIONS")
+    post = verb(_prepare, "POST")
+    put = verb(_prepare, "PUT")
+    patch = verb(_prepare, "PATCH")
+    delete = verb(_prepare, "DELETE")
 
     def _new_request(self, request: Request, at: Endpoint | None, options: Any) -> _ffi.Owned:
         pool, config, url = self._opened(), make_config(options), request.url.encode()

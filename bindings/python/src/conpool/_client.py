@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partialmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
@@ -13,9 +12,6 @@ from ._engine import Exchange, run, take, wait
 from ._errors import UsageError
 from ._ffi import lib
 from ._models import Response, StreamedResponse
-
-if TYPE_CHECKING:
-    _Verb = partialmethod[Response]
 
 
 class Connection(BaseConnection, AbstractContextManager["Connection"]):
@@ -52,7 +48,7 @@ class Connection(BaseConnection, AbstractContextManager["Connection"]):
         self._end(_ffi.REUSABLE if kind is None else _ffi.BROKEN)
 
 
-class Client(BaseClient, AbstractContextManager["Client"]):
+class Client(BaseClient[Response], AbstractContextManager["Client"]):
     """Requests and connections, pooled. One client serves any number of threads.
 
     `base_url` is what relative URLs go on from, `headers` are sent with every request; `timeout`
@@ -93,15 +89,6 @@ class Client(BaseClient, AbstractContextManager["Client"]):
             return Response(exchange.next_event(), call.request)
         finally:
             exchange.close()
-
-    #: request() with the method of this name
-    get: _Verb = partialmethod(request, "GET")
-    head: _Verb = partialmethod(request, "HEAD")
-    options: _Verb = partialmethod(request, "OPTIONS")
-    post: _Verb = partialmethod(request, "POST")
-    put: _Verb = partialmethod(request, "PUT")
-    patch: _Verb = partialmethod(request, "PATCH")
-    delete: _Verb = partialmethod(request, "DELETE")
 
     def _exchange(self, call: Call) -> Exchange:
         if call.pieces is not None and not hasattr(call.pieces, "__iter__"):

@@ -26,7 +26,7 @@ class EventHandler(logging.Handler):
     Of a message about 64 bytes are kept; records below the option events.level are left out.
     """
 
-    def __init__(self, client: BaseClient, level: int = logging.NOTSET) -> None:
+    def __init__(self, client: BaseClient[Any], level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self._client = client
 
@@ -48,7 +48,10 @@ class EventLogger:
     """
 
     def __init__(
-        self, client: BaseClient, logger: logging.Logger | str = "conpool", interval: float = 0.2
+        self,
+        client: BaseClient[Any],
+        logger: logging.Logger | str = "conpool",
+        interval: float = 0.2,
     ) -> None:
         self._client = client
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger

@@ -23,7 +23,7 @@ class Resolver:
     lookup(name, 6), one after the other on a thread of the resolver's own.
     """
 
-    def __init__(self, client: BaseClient, lookup: Lookup) -> None:
+    def __init__(self, client: BaseClient[Any], lookup: Lookup) -> None:
         pool, self._lookup, self._queue = client._opened(), lookup, _ffi.Owned("queue")
         self._client = client
         check(lib.queue_new(pool, _ffi.out(self._queue)))
