@@ -18,10 +18,15 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import DEFAULT_CA_BUNDLE_PATH, BaseAdapter
+from requests.adapters import BaseAdapter
 from requests.cookies import extract_cookies_to_jar
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_encoding_from_headers, select_proxy, urldefragauth
+from requests.utils import (
+    DEFAULT_CA_BUNDLE_PATH,
+    get_encoding_from_headers,
+    select_proxy,
+    urldefragauth,
+)
 from urllib3.exceptions import ProtocolError, ReadTimeoutError, SSLError
 
 from . import _errors as errors
@@ -250,7 +255,7 @@ class ConpoolAdapter(BaseAdapter):
     ) -> requests.Response:
         """Sends a request; called by requests."""
         url = _url(request)
-        proxy = select_proxy(url, proxies)
+        proxy = select_proxy(url, dict(proxies or {}))
         if proxy:
             raise requests.exceptions.ProxyError(
                 f"conpool goes through no proxy, and {urldefragauth(proxy)} is set for {url}: "
@@ -278,7 +283,8 @@ class ConpoolAdapter(BaseAdapter):
         response.headers = CaseInsensitiveDict(raw.headers)
         response.encoding = get_encoding_from_headers(response.headers)
         response.url = request.url or ""
-        extract_cookies_to_jar(response.cookies, request, raw)  # type: ignore[no-untyped-call]
+        untyped: Any = extract_cookies_to_jar  # in the stubs, and not in requests' own types
+        untyped(response.cookies, request, raw)
         response.request = request
         vars(response)["connection"] = self  # digest authentication sends its second request by it
         return response
