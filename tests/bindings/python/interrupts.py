@@ -84,8 +84,16 @@ class Interrupter:
                 phase = "settle"
 
     def stop(self):
+        """Ends the thread, whatever it still sends meanwhile."""
         self.stopped = True
-        self.thread.join()
+        while self.thread.is_alive():
+            try:
+                self.over.set()
+                self.thread.join()
+                for _ in range(100):  # one that came just now is raised here
+                    pass
+            except KeyboardInterrupt:
+                pass
 
 
 class Kinds:

@@ -39,8 +39,9 @@ def run(
     """An op from its start to its end. Whatever interrupts this, the op has ended afterwards, and
     an event that the caller gave tells how."""
     op, event = _ffi.Number(), event or _ffi.Event()
-    # Held by the pool: a second interrupt may end this frame before the op.
-    pool.keep[id(event)] = (borrowed, event)
+    # Held by the pool: a second interrupt may end this frame before the op. No call is between the
+    # op's end and its removal, so that the first one never leaves it behind.
+    pool.keep[(key := id(event))] = (borrowed, event)
     try:
         check(start(None, 0, _ffi.out(op)))
         wait(op, event)
@@ -49,9 +50,9 @@ def run(
             lib.op_cancel(op)
             while lib.op_wait(op, _ffi.FOREVER, event) == STATUSES["E_BUSY"]:
                 time.sleep(0.001)  # another thread drives the loop; nothing waits for its turn
-        del pool.keep[id(event)]
+        del pool.keep[key]
         raise
-    del pool.keep[id(event)]
+    del pool.keep[key]
     if event.status != 0:
         raise of_event(event, request)
     return event  # type: ignore[no-any-return]
