@@ -239,7 +239,7 @@ void Grammar::complain_about(const std::string& argument, const CLI::App* verb) 
   } else {
     text += verb == nullptr ? "is not a verb" : "is one argument too many";
   }
-  const std::string plan = plan_with(argument);
+  const std::string plan = argument.rfind('-', 0) == 0 ? "" : plan_with(argument);
   if (!plan.empty()) {
     text += "; did you mean " + in_quotes(plan) + "?";
   } else if (!near.empty()) {

@@ -481,12 +481,14 @@ std::optional<Problem> run_harness(const Arguments& arguments) {
     first.reset();
     before = open_descriptors();
   }
+  bool ran = false;
   {
     Harness harness(settings, arguments.verbose);
     problem = harness.prepare();
-    if (!problem) problem = harness.run();
+    ran = !problem;
+    if (ran) problem = harness.run();
   }
-  if (count) {
+  if (count && ran) {
     print_error("descriptors open: " + std::to_string(before) + " before the run, " +
                 std::to_string(open_descriptors()) + " after it\n");
   }

@@ -23,6 +23,7 @@ constexpr double kLeastRate = 0.001;
 constexpr double kMostRate = 1'000'000;
 constexpr int64_t kOpenRate =
     1000;  // requests in flight that a rate without a concurrency may have
+constexpr double kMostSeconds = 3e9;  // of a run: a third of what nanoseconds can tell
 constexpr int64_t kOwnDescriptors = 32;  // the standard ones, the loop's, a file's, the origin's
 constexpr size_t kMostText = 8192;
 
@@ -164,6 +165,16 @@ int64_t events_kept(const HarnessSettings& settings, bool verbose) {
                  : std::max<int64_t>(512, 8 * settings.in_flight());
 }
 
+// Whether the last start is a time that can be told: simulated runs come that far.
+std::optional<Problem> check_duration(const HarnessSettings& settings) {
+  if (!settings.rate) return std::nullopt;
+  const int64_t most = std::llround(*settings.rate * kMostSeconds);
+  if (settings.requests <= most) return std::nullopt;
+  return Problem{kBadArguments, settings.name_of("requests") + " is " +
+                                    std::to_string(settings.requests) + ": write at most " +
+                                    std::to_string(most) + " at so low a rate"};
+}
+
 // Whether the limit of descriptors leaves room for the pool's connections.
 std::optional<Problem> check_descriptors(const HarnessSettings& settings) {
   rlimit limit{};
@@ -232,6 +243,7 @@ std::optional<std::string> set_typed(HarnessSettings* settings, std::string_view
 
 std::optional<Problem> check_settings(const HarnessSettings& settings) {
   const auto bad = [](const char* text) { return Problem{kBadArguments, text}; };
+  if (std::optional<Problem> problem = check_duration(settings)) return problem;
   if (settings.restart_demo) {
     if (!settings.host.empty() || settings.port != 0)
       return bad("--restart-demo has a server of its own: leave --host and --port out");

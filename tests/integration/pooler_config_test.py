@@ -110,6 +110,7 @@ class BadConfigTest(ConfigTest):
         for flags in (["-O", "fault.plan=bad"], ["--inject-failures", "-O", "fault.plan=bad"]):
             self.refused("--simulate", *flags, words=['fault.plan, rule 1: "bad"'])
         self.refused("--simulate", "--inject-failures", "-O", "fault.pla=reset", words=['did you mean "fault.plan"?'])
+        self.refused("--host", "a", "--port", 1, "-v", "--inject-failures=bad", words=["--inject-failures, rule 1"])
 
     def test_plans_in_a_word_of_their_own(self):
         self.refused("--simulate", "--inject-failures=", words=['--inject-failures is ""', "a plan"])
@@ -121,6 +122,8 @@ class BadConfigTest(ConfigTest):
         self.refused("--simulate", "--inject-failures=reset", "p=10%",
                      words=['did you mean "--inject-failures=reset p=10%"?'])
         self.refused("--simulate", "--inject-failures", "--size", "4", "reset", words=['"reset" is not a verb; '])
+        error = self.refused("--simulate", "--inject-failures=reset", "--sise", "4", words=['did you mean "--size"?'])
+        self.assertNotIn("--inject-failures", error)
 
     def test_text(self):
         whole = json.dumps({**GOOD, "options": {"connect.retries": "1"}})
@@ -223,6 +226,12 @@ class BadFlagsTest(ConfigTest):
                     self.assertTrue(error[:-1].isprintable(), error)
         error = self.refused("--simulate", "--path", "/" + "\u00e9" * 1000)
         self.assertLess(len(error), 600)
+
+    def test_a_run_of_centuries(self):
+        self.refused("--simulate", "--requests", 10_000_000, "--rate", 0.001,
+                     words=["--requests is 10000000: write at most 3000000 at so low a rate"])
+        self.refused("--simulate", "--config", self.config({"requests": 4_000_000, "rate": 0.001}),
+                     words=['"requests" is 4000000: write at most 3000000 at so low a rate'])
 
     def test_combinations(self):
         self.refused("--host", "a", words=["--port is missing"])
