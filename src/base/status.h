@@ -44,5 +44,13 @@ inline std::string_view status_name(Status s) noexcept {
 inline std::string_view status_text(Status s) noexcept {
   return status_text(static_cast<int32_t>(s));
 }
+inline StatusClass status_class(Status s) noexcept {
+  return status_class(static_cast<int32_t>(s));
+}
+// Of a connection and of what came over it: not of a name, of the pool or of the caller.
+inline bool of_connection(Status s) noexcept {
+  const StatusClass kind = status_class(s);
+  return kind == StatusClass::CONNECT || kind == StatusClass::TLS || kind == StatusClass::HTTP;
+}
 
 }  // namespace conpool

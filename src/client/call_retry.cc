@@ -43,11 +43,8 @@ void Call::report_response(uint16_t status) {
 // Counts and tells a send that failed. What is ignored keeps the call's permit: another send of it
 // is the same call.
 void Call::note_failed_send(const session::ExchangeEnd& ended) {
-  if (const StatusClass kind = status_class(static_cast<int32_t>(ended.failure.status));
-      kind == StatusClass::CONNECT || kind == StatusClass::TLS || kind == StatusClass::HTTP ||
-      ended.failure.status == Status::E_TIMEOUT) {
+  if (of_connection(ended.failure.status) || ended.failure.status == Status::E_TIMEOUT)
     endpoint_->figures().add(observe::error_counter(ended.failure));
-  }
   endpoint_->events().emit({.kind = EventKind::RequestSendFailed,
                             .time = now(),
                             .connection = facts_->id,
@@ -108,11 +105,9 @@ void Call::deny_retry(observe::Counter counter, const std::string& why) {
 }
 
 bool Call::retry_failed_send(const session::ExchangeEnd& ended) {
-  if (!planned_) {
-    const FailedTry end{ended.failure, ended.proof, answered_};
-    if (!can_repeat() || !may_retry(end, request_->idempotent)) return false;
-    if (!plan_retry(was_timeout(ended.failure.status), std::nullopt)) return false;
-  }
+  const FailedTry end{ended.failure, ended.proof, answered_};
+  if (!can_repeat() || !may_retry(end, request_->idempotent)) return false;
+  if (!plan_retry(was_timeout(ended.failure.status), std::nullopt)) return false;
   remember_send(ended.failure, ended.phase);
   pause(ended.failure);
   return true;

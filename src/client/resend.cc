@@ -8,22 +8,8 @@ namespace {
 
 // Of the pool or of the caller, not of the connection: another one would not help.
 bool own_failure(Status status) {
-  switch (status) {
-    case Status::OK:
-    case Status::E_HTTP_BODY_SOURCE:
-    case Status::E_HTTP_BODY_LENGTH:
-      return true;
-    default:
-      break;
-  }
-  switch (status_class(static_cast<int32_t>(status))) {
-    case StatusClass::CONNECT:
-    case StatusClass::TLS:
-    case StatusClass::HTTP:
-      return false;
-    default:
-      return true;
-  }
+  return !of_connection(status) || status == Status::E_HTTP_BODY_SOURCE ||
+         status == Status::E_HTTP_BODY_LENGTH;
 }
 
 bool count(uint32_t* used, uint32_t limit) {

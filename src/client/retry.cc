@@ -4,6 +4,9 @@
 namespace conpool::client {
 namespace {
 
+// Not the question of a resend (resend.cc), which asks at once whether another connection would
+// help: a retry also follows dials that failed, and time may have mended names and descriptors
+// meanwhile, but neither certificates nor what the same response would meet again.
 bool another_try_may_help(Status status) {
   switch (status) {
     case Status::E_TLS_CERTIFICATE:
@@ -21,15 +24,7 @@ bool another_try_may_help(Status status) {
     case Status::E_FD_LIMIT:
       return true;
     default:
-      break;
-  }
-  switch (status_class(static_cast<int32_t>(status))) {
-    case StatusClass::CONNECT:
-    case StatusClass::TLS:
-    case StatusClass::HTTP:
-      return true;
-    default:
-      return false;
+      return of_connection(status);
   }
 }
 

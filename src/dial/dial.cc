@@ -370,7 +370,7 @@ void Dial::race_failed(AttemptId id, const Failure& failure) {
   Running* running = find(id);
   if (running == nullptr) return;
   if (running->asked()) owner_.attempt_failed(running->address(), failure);
-  const StatusClass what = status_class(static_cast<int32_t>(failure.status));
+  const StatusClass what = status_class(failure.status);
   if (what == StatusClass::TLS || failure.status == Status::E_HOP_FAILED) {
     events_.emit({.kind = what == StatusClass::TLS ? EventKind::TlsFailed : EventKind::HopFailed,
                   .time = now(),

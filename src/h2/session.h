@@ -197,7 +197,6 @@ class Session final : public session::HttpSession, private io::StreamHandler {
   // --- questions
   void question(bool hold);
   void on_keep_warm();
-  void set_limit();
 
   io::Loop& loop_;
   std::unique_ptr<io::Stream> stream_;

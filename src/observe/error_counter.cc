@@ -60,7 +60,7 @@ Counter error_counter(const Failure& failure) {
     default:
       break;
   }
-  switch (status_class(static_cast<int32_t>(failure.status))) {
+  switch (status_class(failure.status)) {
     case StatusClass::TLS:
     case StatusClass::HTTP:
       return Counter::ErrorProtocol;

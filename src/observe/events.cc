@@ -33,7 +33,7 @@ EventRing::EventRing(size_t capacity, EventLevel level)
 
 void EventRing::emit(const Event& event) noexcept {
   const EventLevel level = event.level.value_or(event_info(event.kind).level);
-  if (level > level_.load(std::memory_order_relaxed)) return;
+  if (level > level_) return;
   assert(event.name.size() <= EventRecord::kNameBytes);
   EventRecord record;
   record.time = event.time;

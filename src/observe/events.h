@@ -101,12 +101,9 @@ class EventRing {
   // `capacity` ≥ 1. Events above `level` (less urgent ones) are not recorded.
   EventRing(size_t capacity, EventLevel level);
 
-  bool wants(EventKind kind) const noexcept {
-    return event_info(kind).level <= level_.load(std::memory_order_relaxed);
-  }
+  bool wants(EventKind kind) const noexcept { return event_info(kind).level <= level_; }
   void emit(const Event& event) noexcept;
-  void set_level(EventLevel level) noexcept { level_.store(level, std::memory_order_relaxed); }
-  EventLevel level() const noexcept { return level_.load(std::memory_order_relaxed); }
+  EventLevel level() const noexcept { return level_; }
   size_t capacity() const noexcept { return capacity_; }
 
   struct Snapshot {
@@ -124,38 +121,31 @@ class EventRing {
   uint64_t oldest_locked() const { return next_ > capacity_ ? next_ - capacity_ : 1; }
 
   const size_t capacity_;
-  std::atomic<EventLevel> level_;
+  const EventLevel level_;
   mutable std::mutex mutex_;
   std::unique_ptr<EventRecord[]> records_;
   uint64_t next_ = 1;  // sequence number of the next record; its place is (next_ - 1) % capacity_
 };
 
-// A ring together with the ids that events carry when they name none of their own. Small: pass by
-// value.
+// A ring together with the endpoint that events carry when they name none of their own. Small: pass
+// by value.
 class Emitter {
  public:
   Emitter() = default;  // records nothing
-  explicit Emitter(EventRing* ring, uint64_t endpoint = 0, uint64_t connection = 0, uint64_t op = 0)
-      : ring_(ring), endpoint_(endpoint), connection_(connection), op_(op) {}
+  explicit Emitter(EventRing* ring, uint64_t endpoint = 0) : ring_(ring), endpoint_(endpoint) {}
 
-  Emitter with_endpoint(uint64_t id) const { return Emitter(ring_, id, connection_, op_); }
-  Emitter with_connection(uint64_t id) const { return Emitter(ring_, endpoint_, id, op_); }
-  Emitter with_op(uint64_t id) const { return Emitter(ring_, endpoint_, connection_, id); }
+  Emitter with_endpoint(uint64_t id) const { return Emitter(ring_, id); }
 
   bool wants(EventKind kind) const noexcept { return ring_ != nullptr && ring_->wants(kind); }
   void emit(Event event) const noexcept {
     if (!wants(event.kind)) return;
     if (event.endpoint == 0) event.endpoint = endpoint_;
-    if (event.connection == 0) event.connection = connection_;
-    if (event.op == 0) event.op = op_;
     ring_->emit(event);
   }
 
  private:
   EventRing* ring_ = nullptr;
   uint64_t endpoint_ = 0;
-  uint64_t connection_ = 0;
-  uint64_t op_ = 0;
 };
 
 // One JSON object per line. 64-bit op ids are strings; ids of 0, status OK, unused values and an

@@ -54,7 +54,6 @@ class HttpConnection final : public Connection, private io::StreamHandler {
   void queue(std::string_view bytes);
   void queue_later(std::string bytes, Nanos delay);
   bool has_room() const { return out_.size() - out_at_ < kOutBytes; }
-  bool has_output() const { return out_at_ < out_.size() || !later_.empty(); }
   bool ending() const { return over_ || ending_set_; }
   void end_after_output(Ending ending);
   // A request's head came: what the script does after so many of them. Answers its number here.

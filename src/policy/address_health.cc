@@ -76,7 +76,7 @@ Blame blame_of(const Failure& failure) {
     default:
       break;
   }
-  switch (status_class(static_cast<int32_t>(failure.status))) {
+  switch (status_class(failure.status)) {
     case StatusClass::CONNECT:
     case StatusClass::TLS:
       return Blame::Failed;
@@ -87,7 +87,7 @@ Blame blame_of(const Failure& failure) {
 
 Blame blame_of_check(const Failure& failure) {
   if (failure.status == Status::E_TIMEOUT) return Blame::Failed;
-  if (status_class(static_cast<int32_t>(failure.status)) == StatusClass::HTTP) return Blame::Failed;
+  if (status_class(failure.status) == StatusClass::HTTP) return Blame::Failed;
   return blame_of(failure);
 }
 

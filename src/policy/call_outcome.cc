@@ -27,7 +27,7 @@ CallOutcome outcome_of_dial(const Failure& failure) {
     default:
       break;
   }
-  switch (status_class(static_cast<int32_t>(failure.status))) {
+  switch (status_class(failure.status)) {
     case StatusClass::CONNECT:
     case StatusClass::TLS:
       return CallOutcome::Failure;
@@ -38,10 +38,10 @@ CallOutcome outcome_of_dial(const Failure& failure) {
 
 CallOutcome outcome_of_send(const Failure& failure, const FailedSend& send) {
   if (send.stale || local_shortage(failure)) return CallOutcome::Ignored;
-  const StatusClass kind = status_class(static_cast<int32_t>(failure.status));
   if (send.proof != Proof::MaybeProcessed) {
     // A peer that accepts and ends at once is down, even though nothing was lost with it.
-    const bool down = kind == StatusClass::CONNECT || failure.status == Status::E_H2_PREFACE;
+    const bool down = status_class(failure.status) == StatusClass::CONNECT ||
+                      failure.status == Status::E_H2_PREFACE;
     return send.fresh && down ? CallOutcome::Failure : CallOutcome::Ignored;
   }
   switch (failure.status) {
@@ -50,15 +50,7 @@ CallOutcome outcome_of_send(const Failure& failure, const FailedSend& send) {
     case Status::E_HTTP_BODY_LENGTH:
       return CallOutcome::Ignored;
     default:
-      break;
-  }
-  switch (kind) {
-    case StatusClass::CONNECT:
-    case StatusClass::TLS:
-    case StatusClass::HTTP:
-      return CallOutcome::Failure;
-    default:
-      return CallOutcome::Ignored;
+      return of_connection(failure.status) ? CallOutcome::Failure : CallOutcome::Ignored;
   }
 }
 

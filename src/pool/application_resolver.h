@@ -53,7 +53,6 @@ class ApplicationResolver final : public resolver::ApplicationResolver {
   void set_queue(ops::Queue* queue, uint64_t user_data);
   std::unique_ptr<Ticket> ask(const std::string& name, Family family, Time deadline,
                               Done done) override;
-  bool has_queue() const { return queue_ != nullptr; }
 
  private:
   ops::Port& port_;

@@ -59,7 +59,6 @@ class Core final : public ops::Port, public ops::Drive {
 
   // --- any thread
   const Settings& settings() const { return *settings_; }
-  SettingsPtr settings_ptr() const { return settings_; }
   bool closed() const { return closing_.load(std::memory_order_acquire); }
   void refuse_new_ops() { closing_.store(true, std::memory_order_release); }
   // The loop is gone: mail that still comes is run by whoever posts it.

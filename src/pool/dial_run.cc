@@ -148,7 +148,7 @@ void DialRun::attempt_failed(const SocketAddress& address, const Failure& failur
   endpoint_.figures().add(observe::error_counter(failure));
   if (policy::blame_of(failure) != policy::Blame::None)
     endpoint_.figures_of(address).add(Counter::AddressFailures);
-  if (status_class(static_cast<int32_t>(failure.status)) == StatusClass::TLS) {
+  if (status_class(failure.status) == StatusClass::TLS) {
     endpoint_.figures_of(address).add(Counter::TlsFailed);
   }
   with_health(address, [&](policy::Balancer& balancer) {

@@ -50,7 +50,7 @@ int failure_stage(const Failure& failure) {
     default:
       break;
   }
-  switch (status_class(static_cast<int32_t>(failure.status))) {
+  switch (status_class(failure.status)) {
     case StatusClass::TLS:
       return 8;
     case StatusClass::DNS:

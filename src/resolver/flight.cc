@@ -100,7 +100,7 @@ void OneCallFlight::end(Result<std::vector<SocketAddress>> result) {
   } else {
     outcome.failure = translate(std::move(result).error());
     outcome.cacheable =
-        status_class(static_cast<int32_t>(outcome.failure.status)) == StatusClass::DNS;
+        status_class(outcome.failure.status) == StatusClass::DNS;
   }
   // Nobody tells how long a negative answer of these backends holds.
   if (!outcome.positive()) outcome.ttl = 0;
@@ -144,7 +144,7 @@ void ApplicationFlight::withdraw() {
 }
 
 Failure ApplicationFlight::translate(Failure failure) const {
-  if (status_class(static_cast<int32_t>(failure.status)) != StatusClass::DNS) {
+  if (status_class(failure.status) != StatusClass::DNS) {
     failure.status = Status::E_DNS_APPLICATION;
   }
   return failure;

@@ -119,7 +119,7 @@ QueryStep Query::on_time(Time now) {
 
 QueryStep Query::fail_try(Failure failure, Time now) {
   end_try(failure, now);
-  if (status_class(static_cast<int32_t>(failure.status)) != StatusClass::DNS) {
+  if (status_class(failure.status) != StatusClass::DNS) {
     return finish({.failure = std::move(failure), .cacheable = false});
   }
   const SocketAddress& server = order_[next_ - 1];

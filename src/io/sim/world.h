@@ -96,7 +96,6 @@ class World {
   void run_due();
   // Has `call` run in the poll of this turn (or the next one), in the order of the calls.
   void ready(Callback<void()> call) { ready_.push_back(std::move(call)); }
-  bool has_ready() const { return !ready_.empty(); }
   void run_ready();
 
   // --- rules ------------------------------------------------------------------------------------

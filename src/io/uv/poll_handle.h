@@ -39,7 +39,6 @@ class PollHandle {
 
   // Watches exactly these of UV_READABLE and UV_WRITABLE; free when nothing changes.
   void watch(int events);
-  int watched() const { return events_; }
 
  private:
   PollHandle(UvLoop& loop, PollOwner* owner) : loop_(loop), owner_(owner) {}

@@ -14,7 +14,7 @@ constexpr Status kAll[] = {
 #undef STATUS
 };
 
-bool of_connection(Status status) {
+bool of_a_connection(Status status) {
   if (status == Status::E_HTTP_BODY_SOURCE || status == Status::E_HTTP_BODY_LENGTH) return false;
   const StatusClass kind = status_class(static_cast<int32_t>(status));
   return kind == StatusClass::CONNECT || kind == StatusClass::TLS || kind == StatusClass::HTTP;
@@ -22,7 +22,7 @@ bool of_connection(Status status) {
 
 // The table of resend.h, written once more as a reader would.
 Resend expected(const SendEnd& end, const ResendRules& rules) {
-  if (!of_connection(end.status) || end.answered || !rules.body_again) return Resend::No;
+  if (!of_a_connection(end.status) || end.answered || !rules.body_again) return Resend::No;
   if (end.needs_http1 && end.proof != Proof::MaybeProcessed)
     return end.status == Status::E_H2_HTTP_1_1_REQUIRED ? Resend::Http1 : Resend::Preface;
   if (end.proof == Proof::NeverSent) return Resend::Unsent;
