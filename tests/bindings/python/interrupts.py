@@ -28,7 +28,7 @@ from support import RawServer, echo
 SPREAD_S = 0.004
 # Numbers are looked at: an interrupt inside an Event's own code would leave it locked.
 LOOK_S = 0.0002
-ENOUGH_S = 0.25  # after which an interrupt that nobody saw is sent again
+ENOUGH_S = 5  # after which an interrupt that nobody saw is sent again; a second one may leave ops
 
 
 class Interrupter:
