@@ -8,17 +8,17 @@
 // median and the slowest of a hundred. Exit codes: 0, 2 for wrong arguments, 3 when a thread or the
 // pool cannot be made, 4 for errors.
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <conpool/conpool.hpp>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "number_of.h"
 
 namespace {
 
@@ -73,14 +73,6 @@ void work(const conpool::Endpoint& server, int jobs, int number, Tally* tally) {
       tally->complaint = answer ? *answer : answer.error().report();
     }
   }
-}
-
-// The number that an argument is, if it is one in this range; -1 if not.
-int number_of(const char* text, int least, int most) {
-  int number = -1;
-  const char* end = text + std::strlen(text);
-  const auto [stopped, error] = std::from_chars(text, end, number);
-  return error == std::errc() && stopped == end && number >= least && number <= most ? number : -1;
 }
 
 }  // namespace

@@ -35,7 +35,6 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -46,6 +45,8 @@
 #include <unordered_set>
 #include <utility>
 #include <vector>
+
+#include "number_of.h"
 
 namespace {
 
@@ -534,14 +535,6 @@ int listen_on(Server* server, int port) {
   return ntohs(address.sin_port);
 }
 
-// The number after a flag; -1 when it is none.
-int number_of(const char* text) {
-  int number = -1;
-  const char* end = text + std::strlen(text);
-  const auto [stopped, error] = std::from_chars(text, end, number);
-  return error == std::errc() && stopped == end ? number : -1;
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -551,11 +544,17 @@ int main(int count, char** arguments) {
   bool right = count % 2 == 1;
   for (int i = 1; right && i < count; i += 2) {
     const std::string_view flag = arguments[i];
-    right = flag == "--port" || flag == "--workers" || flag == "--idle";
-    (flag == "--port" ? port : flag == "--idle" ? idle_s : workers) = number_of(arguments[i + 1]);
+    const char* value = arguments[i + 1];
+    if (flag == "--port") {
+      port = number_of(value, 0, 65535);
+    } else if (flag == "--workers") {
+      workers = number_of(value, 1, 1024);
+    } else {
+      right = flag == "--idle";
+      idle_s = number_of(value, 1, 86400);
+    }
   }
-  right = right && port >= 0 && port <= 65535 && workers >= 1 && workers <= 1024;
-  if (!right || idle_s < 1 || idle_s > 86400) {
+  if (!right || port < 0 || workers < 0 || idle_s < 0) {
     std::fprintf(stderr,
                  "usage: job_server [--port 0..65535] [--workers 1..1024] [--idle 1..86400]\n");
     return 2;

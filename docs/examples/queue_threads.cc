@@ -9,15 +9,15 @@
 #include <time.h>
 
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <conpool/conpool.hpp>
 #include <cstdio>
-#include <cstring>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include "number_of.h"
 
 namespace {
 
@@ -78,14 +78,6 @@ Times consume(Run& run) {
     run.start_one();
     run.count_one();
   }
-}
-
-// The number that an argument is, if it is one in this range; -1 if not.
-int number_of(const char* text, int least, int most) {
-  int number = -1;
-  const char* end = text + std::strlen(text);
-  const auto [stopped, error] = std::from_chars(text, end, number);
-  return error == std::errc() && stopped == end && number >= least && number <= most ? number : -1;
 }
 
 }  // namespace
