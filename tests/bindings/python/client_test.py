@@ -184,6 +184,21 @@ class Ways(support.Case):
         self.each(scenario, answer)
 
     def test_files(self):
+        class Device:
+            """As /dev/zero: it can be read, and all its positions are 0."""
+
+            pieces = (b"a", b"bc", b"")
+
+            def read(self, size):
+                piece, *self.pieces = self.pieces
+                return piece
+
+            def seek(self, offset, whence=0):
+                return 0
+
+            def tell(self):
+                return 0
+
         async def scenario(client, server, wait):
             with tempfile.TemporaryFile() as file:
                 file.write(b"0123456789" * 20_000)
@@ -211,6 +226,10 @@ class Ways(support.Case):
                 response = await wait(client.put(server.url, content=file))
                 self.assertEqual(response.text, "spooled")
                 self.assertIn(b"content-length: 7", server.heads[-1].lower())
+                file.seek(100)  # beyond its end
+                response = await wait(client.put(server.url, content=file))
+                self.assertEqual(response.text, "PUT / HTTP/1.1")  # as of every empty body
+            self.assertEqual((await wait(client.put(server.url, content=Device()))).text, "abc")
             with io.BytesIO(gzip.compress(b"--unpacked" * 20_000)) as packed:
                 with gzip.open(packed) as file:
                     file.seek(2)

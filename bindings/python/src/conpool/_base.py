@@ -339,7 +339,7 @@ def set_body(handle: _ffi.Owned, content: Any, headers: Headers) -> Any:
 
 
 def what_is_left(file: Any) -> int:
-    """How many bytes of a file are left; -1 for one without positions."""
+    """How many bytes of a file are left; -1 where it does not tell, as devices do by 0."""
     try:
         at = file.tell()
         file.seek(0, os.SEEK_END)
@@ -347,7 +347,7 @@ def what_is_left(file: Any) -> int:
         file.seek(at)
     except (AttributeError, OSError):
         return -1
-    return int(end - at)
+    return max(int(end - at), 0) or -1
 
 
 def checked_piece(piece: Any) -> bytes:
