@@ -271,11 +271,11 @@ impl Connection {
             return Ok(0);
         }
         if input.rest.is_none() {
-            let begun = input.op.is_some();
-            // Unlocked while it waits: others are told that somebody reads.
+            let (begun, limit) = (input.op.is_some(), *lock(&self.limit));
+            // Unlocked while it waits: others write, and are told that somebody reads.
             drop(input);
             let chunk = match begun {
-                true => self.finish_read(*lock(&self.limit))?,
+                true => self.finish_read(limit)?,
                 false => chunk_of(self.run(self.reading(buffer.len()))?),
             };
             input = lock(&self.input);

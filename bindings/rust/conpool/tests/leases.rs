@@ -3,11 +3,16 @@
 mod support;
 
 use conpool::{block_on, Connection, ErrorKind};
+use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::io::{AsFd, AsRawFd};
+use std::pin::Pin;
+use std::sync::{mpsc, Arc};
+use std::task::{Context, Wake, Waker};
+use std::thread;
 use std::time::Duration;
-use support::{builder, client, eventually, stat, After, Server};
+use support::{builder, client, eventually, stat, After, Server, ThisThread, LONG};
 
 fn ask(connection: &Connection, text: &str) {
     let mut connection = connection;
@@ -72,7 +77,7 @@ fn a_conversation_that_ended_is_no_failure() {
     assert!(opens(&echo, drop));
     assert!(!opens(&echo, |connection| connection.close().unwrap()));
     assert!(!opens(&echo, |connection| {
-        abandon_a_read(&connection);
+        drop(begun(connection.read_async()));
         connection.close().unwrap();
     }));
     assert!(!opens(&echo, |connection| {
@@ -91,7 +96,7 @@ fn a_conversation_that_ended_is_no_failure() {
     // An answer that is still waited for.
     assert!(opens(&silent, |connection| {
         connection.shutdown_write().unwrap();
-        abandon_a_read(&connection);
+        drop(begun(connection.read_async()));
     }));
 }
 
@@ -131,11 +136,7 @@ fn a_read_future_that_is_dropped_loses_nothing() {
     let client = client();
     let connection = client.connect(server.tcp()).unwrap();
     for round in 0..50u8 {
-        let mut read = Box::pin(connection.read_async());
-        let waker = std::task::Waker::from(std::sync::Arc::new(Nobody));
-        let mut context = std::task::Context::from_waker(&waker);
-        assert!(std::future::Future::poll(read.as_mut(), &mut context).is_pending());
-        drop(read);
+        drop(begun(connection.read_async()));
         (&connection).write_all(&[round; 3]).unwrap();
         let mut received = Vec::new();
         while received.len() < 3 {
@@ -153,12 +154,17 @@ fn a_read_future_that_is_dropped_loses_nothing() {
     connection.release();
 }
 
-/// Begins a read as a future, and drops it.
-fn abandon_a_read(connection: &Connection) {
-    let mut read = Box::pin(connection.read_async());
-    let waker = std::task::Waker::from(std::sync::Arc::new(Nobody));
-    let mut context = std::task::Context::from_waker(&waker);
-    assert!(std::future::Future::poll(read.as_mut(), &mut context).is_pending());
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// A future that was polled once, and waits.
+fn begun<F: Future>(future: F) -> Pin<Box<F>> {
+    let (mut future, waker) = (Box::pin(future), Waker::from(Arc::new(Nobody)));
+    assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    future
 }
 
 #[test]
@@ -166,7 +172,7 @@ fn a_blocking_read_after_an_abandoned_one() {
     let (echo, client) = (Server::echo(), client());
     let queue = client.queue().unwrap();
     for mut connection in [client.clone(), queue.client()].map(|c| c.connect(echo.tcp()).unwrap()) {
-        abandon_a_read(&connection);
+        drop(begun(connection.read_async()));
         connection.set_timeout(Some(Duration::from_millis(30)));
         let error = connection.read(&mut [0; 10]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -190,7 +196,7 @@ fn what_an_abandoned_read_received_is_given_along_to_the_borrower() {
     let queue = client.queue().unwrap();
     for client in [client.clone(), queue.client()] {
         let connection = client.connect(server.tcp()).unwrap();
-        abandon_a_read(&connection);
+        drop(begun(connection.read_async()));
         eventually("the read to end", || stat(&client, "pool.pinned.bytes") > 0.0);
         assert_eq!(connection.lend(false).unwrap().received(), b"HELLO");
     }
@@ -210,20 +216,31 @@ fn a_second_reader_is_refused() {
         (&connection).write_all(b"ping").unwrap();
         assert!(blocked.join().unwrap().is_ok());
     });
-    let first = connection.read_async();
-    let mut first = Box::pin(first);
-    let waker = std::task::Waker::from(std::sync::Arc::new(Nobody));
-    let mut context = std::task::Context::from_waker(&waker);
-    assert!(std::future::Future::poll(first.as_mut(), &mut context).is_pending());
+    let first = begun(connection.read_async());
     assert_eq!(block_on(connection.read_async()).unwrap_err().name(), "E_WRONG_STATE");
     (&connection).write_all(b"pong").unwrap();
     assert!(block_on(first).unwrap().is_some());
 }
 
-struct Nobody;
-
-impl std::task::Wake for Nobody {
-    fn wake(self: std::sync::Arc<Self>) {}
+#[test]
+fn a_write_beside_a_blocking_read_that_waits_for_an_abandoned_one() {
+    let (echo, client) = (Server::echo(), client());
+    let connection = Arc::new(client.connect(echo.tcp()).unwrap());
+    drop(begun(connection.read_async()));
+    let ((tell, told), (give, given)) = (mpsc::channel(), mpsc::channel());
+    let (reader, writer) = (Arc::clone(&connection), Arc::clone(&connection));
+    thread::spawn(move || {
+        tell.send(ThisThread::new()).unwrap();
+        let mut answer = [0; 4];
+        give.send((&*reader).read_exact(&mut answer).map(|()| answer)).unwrap();
+    });
+    let reading = told.recv().unwrap();
+    eventually("it to read", || (&*connection).read(&mut []).is_err() && reading.sleeps());
+    thread::spawn(move || {
+        writer.set_timeout(None);
+        (&*writer).write_all(b"ping").unwrap();
+    });
+    assert_eq!(&given.recv_timeout(LONG).expect("the write waits for the read").unwrap(), b"ping");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::{mpsc, Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
-use support::{builder, client, Server, LONG};
+use support::{builder, client, eventually, Server, ThisThread, LONG};
 
 #[repr(C)]
 struct PollFd {
@@ -165,7 +165,7 @@ fn a_future_that_waits_for_another_thread() {
     let shared = Arc::new((AtomicBool::new(false), Mutex::new(None::<Waker>)));
     let (inside, outside) = (shared.clone(), shared);
     let helper = thread::spawn(move || {
-        support::eventually("the future to wait", || outside.1.lock().unwrap().is_some());
+        eventually("the future to wait", || outside.1.lock().unwrap().is_some());
         outside.0.store(true, Ordering::SeqCst);
         outside.1.lock().unwrap().take().unwrap().wake();
     });
@@ -271,23 +271,22 @@ fn a_thread_at_work_is_not_woken_again_and_again() {
     thread::scope(|scope| {
         let (queue, turns, done) = (&queue, &turns, &done);
         scope.spawn(move || {
-            tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+            tell.send(ThisThread::new()).unwrap();
             while !done.load(Ordering::SeqCst) {
                 queue.turn(None).unwrap();
                 turns.fetch_add(1, Ordering::SeqCst);
             }
         });
-        let stat = std::path::Path::new("/proc").join(told.recv().unwrap()).join("stat");
-        let sleeps = || std::fs::read_to_string(&stat).unwrap().contains(") S ");
+        let other = told.recv().unwrap();
         let mut polls = 0;
         let work = PollWith(|context: &mut Context<'_>| {
             let (waker, before) = (context.waker().clone(), turns.load(Ordering::SeqCst));
             thread::spawn(move || waker.wake()).join().unwrap();
             // The wake ended the other thread's turn. That one is to sleep again, while this works.
-            support::eventually("the other thread to sleep", || {
+            eventually("the other thread to sleep", || {
                 let more = turns.load(Ordering::SeqCst) - before;
                 assert!(more < 10, "the other thread spins: {more} turns");
-                more > 0 && sleeps()
+                more > 0 && other.sleeps()
             });
             polls += 1;
             if polls < 3 {

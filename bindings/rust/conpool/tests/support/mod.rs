@@ -5,6 +5,7 @@ use conpool::{Client, ClientBuilder, Error};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::io::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -208,6 +209,19 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not within {LONG:?}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The thread that made it, as others see it. (Linux: /proc.)
+pub struct ThisThread(PathBuf);
+
+impl ThisThread {
+    pub fn new() -> Self {
+        ThisThread(Path::new("/proc").join(std::fs::read_link("/proc/thread-self").unwrap()))
+    }
+
+    pub fn sleeps(&self) -> bool {
+        std::fs::read_to_string(self.0.join("stat")).unwrap().contains(") S ")
     }
 }
 
