@@ -70,7 +70,9 @@ bool Endpoint::park(Waiter& waiter) {
     return true;
   }
   machine_.number(waiter, now());
-  Waiter* position = parked_.front();
+  // Mostly it is the last one.
+  const Waiter* last = parked_.back();
+  Waiter* position = last != nullptr && last->number < waiter.number ? nullptr : parked_.front();
   while (position != nullptr && position->number < waiter.number)
     position = parked_.next(*position);
   if (position == nullptr) {

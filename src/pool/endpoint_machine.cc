@@ -68,13 +68,27 @@ int64_t EndpointMachine::places_left() {
   return places + more * each;
 }
 
+// Places, taken or not, of all connections and of those that may still be dialed. How many one of
+// the latter would bring is known where each has one alone.
+int64_t EndpointMachine::most_places() {
+  const int64_t each = forecast_.multiplexed() ? Forecast::kUndecided : 1;
+  int64_t places = std::max<int64_t>(0, limit() - counts_.open()) * each;
+  for (Connections* list : {&idle_, &active_, &full_, &held_}) {
+    for (ConnectionRecord* c = list->front(); c != nullptr; c = list->next(*c))
+      places += c->capacity.hard;
+  }
+  return std::max<int64_t>(1, places);
+}
+
 // Whether the line before it is so long that it would come too late even if places came free twice
 // as fast as they did lately. First in, first out it is said of long lines alone: over many leases
 // the average holds, over a few it may not.
-bool EndpointMachine::cannot_be_served(const WaiterRecord& waiter) const {
+bool EndpointMachine::cannot_be_served(const WaiterRecord& waiter) {
   const Time deadline = std::min(waiter.queue_deadline, waiter.total_deadline);
   if (!demand_.known() || counts_.waiters == 0 || deadline == kNever) return false;
-  const int64_t places = std::max<int64_t>(1, counts_.open() + counts_.dialing);
+  // Most lines are short whatever the number of places.
+  if ((counts_.waiters + 1) * (demand_.held() / 2) <= deadline - now_) return false;
+  const int64_t places = most_places();
   if (!limits_.codel && counts_.waiters < kForeseenTurns * places) return false;
   return (counts_.waiters + 1) * (demand_.held() / 2) / places > deadline - now_;
 }
@@ -718,8 +732,10 @@ void EndpointMachine::dispatch(Time now) {
   }
   start_dials(now);
   fail_overdue(now);
-  // Where none are kept, one that was dialed for nobody goes as well.
-  const bool keeps_none = limits_.idle_timeout == 0 && limits_.min_idle == 0 && limits_.min == 0;
+  // Where none are kept, one that was dialed for nobody goes as well: but not before all that were
+  // asked for stand, since each would be dialed again.
+  const bool keeps_none = limits_.idle_timeout == 0 && limits_.min_idle == 0 && limits_.min == 0 &&
+                          warm_target_ == 0;
   while (keeps_none && idle_.front() != nullptr)
     close(*idle_.front(), CloseReason::Idle);
   check_invariants();

@@ -129,8 +129,8 @@ inline constexpr Nanos kRedialDelayMax = 30 * kSecond;
 // after its last use it is worth one.
 inline constexpr Nanos kRenewalGrace = 30 * kSecond;
 inline constexpr Nanos kRenewalIdle = 10 * kSecond;
-// Leases that must stand before a waiter on each connection, first in, first out, before it is told
-// that it would come too late.
+// Leases that must stand before a waiter on each place, first in, first out, before it is told that
+// it would come too late.
 inline constexpr int64_t kForeseenTurns = 8;
 
 enum class CloseReason : uint8_t {
@@ -310,7 +310,8 @@ class EndpointMachine {
   bool renew(ConnectionRecord& connection, CloseReason reason, Time now);
   void end_renewal(ConnectionRecord& connection);
   void retire_renewed(Time now);
-  bool cannot_be_served(const WaiterRecord& waiter) const;
+  int64_t most_places();
+  bool cannot_be_served(const WaiterRecord& waiter);
   void grant_in_order(Time now);
   void grant_newest_first(Time now);
   int64_t places_left();

@@ -44,6 +44,8 @@ void Endpoint::update_warm_target() {
   for (const std::unique_ptr<Preconnect>& preconnect : preconnects_)
     most = std::max<int64_t>(most, preconnect->count());
   machine_.warm_to(most);
+  // Those that stood for the target alone may go now.
+  if (values().pool_idle_timeout == 0) touch();
 }
 
 // With what is open; with the failure when that is nothing.

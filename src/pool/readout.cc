@@ -118,6 +118,47 @@ std::string family_text(const resolver::CachedAnswer& answer, Time now) {
   return text;
 }
 
+// The options that have another value than by default.
+std::string changed_options_text(const Values& values) {
+  std::string text;
+  for (const OptionInfo& option : option_table()) {
+    const std::string value = option_value_text(option, values);
+    if (value != option_value_text(option, default_values()))
+      text += "    " + std::string(option.name) + " = " + value + "\n";
+  }
+  return text;
+}
+
+std::string next_dial_text(std::vector<policy::Balancer::View> views, Time now) {
+  std::string text = "  the next dial would try:\n";
+  size_t position = 1;
+  // As the balancer does: what is known to fail goes behind every class.
+  std::stable_partition(views.begin(), views.end(), [](const policy::Balancer::View& view) {
+    return view.present && (view.state == policy::AddressHealth::State::Healthy ||
+                            view.state == policy::AddressHealth::State::Probing);
+  });
+  for (const policy::Balancer::View& view : views) {
+    // What left the answer stands behind the order, and is not tried; nor is what is ejected.
+    const bool ejected =
+        view.state == policy::AddressHealth::State::Ejected && view.cooling_until > now;
+    const bool tried = view.present && !ejected;
+    text += "    " + (tried ? std::to_string(position++) + ". " : std::string("-  "));
+    text += view.address.text() + "  " +
+            std::string(view.present ? health_name(view.state) : "vanished, not tried") + ", " +
+            std::to_string(view.open) + " open, " + std::to_string(view.attempts) + " attempts, " +
+            std::to_string(view.failures) + " failures";
+    if (view.srtt > 0) text += ", round trip " + duration_text(view.srtt);
+    if (view.state == policy::AddressHealth::State::Cooling && view.cooling_until > now) {
+      text += ", goes last for " + duration_text(view.cooling_until - now);
+    }
+    if (view.present && ejected)
+      text += ", not tried for " + duration_text(view.cooling_until - now);
+    text += "\n";
+  }
+  if (position == 1) text += "    what the name's lookup answers\n";
+  return text;
+}
+
 }  // namespace
 
 observe::MetricNode Endpoint::figures_node() {
@@ -220,11 +261,7 @@ std::string Endpoint::explain() {
   text += "  settings " + std::to_string(spec_->settings->id());
   if (!values().partition.empty()) text += ", partition \"" + values().partition + "\"";
   text += "\n";
-  for (const OptionInfo& option : option_table()) {
-    const std::string value = option_value_text(option, values());
-    if (value != option_value_text(option, default_values()))
-      text += "    " + std::string(option.name) + " = " + value + "\n";
-  }
+  text += changed_options_text(values());
   text += "  connections: " + std::to_string(counts.open()) + " open (" +
           std::to_string(counts.idle) + " idle, " + std::to_string(counts.active + counts.full) +
           " leased, " + std::to_string(counts.held) + " held), " + std::to_string(counts.dialing) +
@@ -259,33 +296,7 @@ std::string Endpoint::explain() {
       text += " " + server.text();
     text += "\n";
   }
-  text += "  the next dial would try:\n";
-  size_t position = 1;
-  std::vector<policy::Balancer::View> views = balancer_.views();
-  // As the balancer does: what is known to fail goes behind every class.
-  std::stable_partition(views.begin(), views.end(), [](const policy::Balancer::View& view) {
-    return view.present && (view.state == policy::AddressHealth::State::Healthy ||
-                            view.state == policy::AddressHealth::State::Probing);
-  });
-  for (const policy::Balancer::View& view : views) {
-    // What left the answer stands behind the order, and is not tried; nor is what is ejected.
-    const bool ejected =
-        view.state == policy::AddressHealth::State::Ejected && view.cooling_until > now();
-    const bool tried = view.present && !ejected;
-    text += "    " + (tried ? std::to_string(position++) + ". " : std::string("-  "));
-    text += view.address.text() + "  " +
-            std::string(view.present ? health_name(view.state) : "vanished, not tried") + ", " +
-            std::to_string(view.open) + " open, " + std::to_string(view.attempts) + " attempts, " +
-            std::to_string(view.failures) + " failures";
-    if (view.srtt > 0) text += ", round trip " + duration_text(view.srtt);
-    if (view.state == policy::AddressHealth::State::Cooling && view.cooling_until > now()) {
-      text += ", goes last for " + duration_text(view.cooling_until - now());
-    }
-    if (view.present && ejected)
-      text += ", not tried for " + duration_text(view.cooling_until - now());
-    text += "\n";
-  }
-  if (position == 1) text += "    what the name's lookup answers\n";
+  text += next_dial_text(balancer_.views(), now());
   for (const auto& [id, connection] : connections_) {
     text += "  connection " + std::to_string(id) + " " + connection->facts()->address + "  " +
             std::string(state_name(*connection)) + ", " + std::to_string(connection->uses) +

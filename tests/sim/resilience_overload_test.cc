@@ -152,6 +152,20 @@ TEST_P(TooLate, WhoCannotBeServedInTimeLeavesAtOnce) {
   EXPECT_TRUE(has(hopeless.line, "no place can come before its deadline")) << hopeless.line;
   s.finish_all();
 }
+
+TEST_P(TooLate, ABurstIsServedByWhatIsDialedForIt) {
+  for (const Wire wire : {Wire::Http1, Wire::H2c}) {
+    Outage s(wire, {{"endpoint.max_connections", "20"}, {"queue.discipline", GetParam()}});
+    s.answer(200, 2 * kSecond);
+    for (int i = 0; i < 10; ++i)
+      EXPECT_EQ(s.get().code, 200);
+    // The requests' connection has ended by then: all of them are in line for dials.
+    s.run_for(2 * kMinute);
+    for (const conpool_op op : s.start_many(60, {.options = {{"queue.timeout", "7s"}}}))
+      EXPECT_TRUE(s.finish(op).ok());
+    EXPECT_EQ(s.metric("pool.waiters.shed"), 0);
+  }
+}
 INSTANTIATE_TEST_SUITE_P(Disciplines, TooLate, testing::Values("fifo", "codel"));
 
 // --- shortages -----------------------------------------------------------------------------------

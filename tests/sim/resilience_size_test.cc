@@ -76,6 +76,16 @@ TEST(Size, PreconnectEndsAtTheMostThereMayBe) {
   EXPECT_EQ(s.server->counts().open, 3u);
 }
 
+TEST(Size, PreconnectDialsEachOnceWhereNoneAreKept) {
+  Outage s(Wire::Http1, {{"pool.idle_timeout", "0"}},
+           {{"fault.plan", "connect_delay delay=3ms every=2"}});
+  EXPECT_EQ(status_name(s.preconnect(s.site, 8)), "OK");
+  EXPECT_EQ(s.syns(0).size(), 8u);
+  s.run_for(kSecond);
+  EXPECT_EQ(s.syns(0).size(), 8u);
+  EXPECT_EQ(s.server->counts().open, 0u);
+}
+
 // --- renewal -------------------------------------------------------------------------------------
 
 TEST(Renewal, NoRequestWaitsForADialAtTheAgeLimit) {

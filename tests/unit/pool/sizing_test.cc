@@ -69,6 +69,21 @@ TEST(MachineSize, TheLeastNumberIsKeptWithoutIdleTimeAndWithoutBusyTimers) {
   EXPECT_EQ(rig.machine.counts().idle, 2);
 }
 
+TEST(MachineSize, WhatIsAskedForStandsUntilAllOfItDoes) {
+  MachineRig rig({.idle_timeout = 0, .max_age = 0});
+  rig.machine.warm_to(2);
+  rig.dispatch();
+  ASSERT_EQ(rig.dials.size(), 2u);
+  rig.connected(*rig.dials.begin());
+  rig.pass(rig.now + kMinute);
+  EXPECT_EQ(rig.machine.counts().idle, 1);
+  EXPECT_EQ(rig.dials.size(), 1u);
+  rig.connected(*rig.dials.begin());
+  rig.machine.warm_to(0);
+  rig.dispatch();
+  EXPECT_EQ(open_and_dialing(rig), 0);
+}
+
 // --- lines that are too long
 
 TEST(MachineLine, WhoWouldComeTooLateBehindALongLineLeavesAtOnce) {
@@ -88,6 +103,39 @@ TEST(MachineLine, WhoWouldComeTooLateBehindALongLineLeavesAtOnce) {
   rig.wait(rig.now + 9 * kSecond / 2);
   rig.wait();  // without a deadline it waits
   EXPECT_EQ(rig.take_log(), Lines{});
+}
+
+TEST(MachineLine, PlacesThatAreStillToBeDialedMakeALineShort) {
+  for (const bool codel : {false, true}) {
+    MachineRig rig({.max_connections = 20, .codel = codel, .max_age = 0});
+    keep_busy(rig, kSecond, kSecond, 9);
+    rig.take_log();
+    // All in one turn: nothing is dialed for them yet.
+    for (int i = 0; i < 20; ++i)
+      rig.wait(rig.now + 3 * kSecond);
+    EXPECT_EQ(rig.take_log(), Lines{}) << codel;
+  }
+}
+
+TEST(MachineLine, AConnectionOfManyPlacesMakesALineShort) {
+  for (const bool codel : {false, true}) {
+    MachineRig rig({.max_connections = 1, .codel = codel, .max_age = 0});
+    keep_busy(rig, kSecond, kSecond, 9);
+    rig.machine.set_forecast({.places = 10, .max_connections = 1});
+    rig.machine.set_capacity(*rig.connections.front(), {.soft = 10, .hard = 100});
+    for (int i = 0; i < 100; ++i)
+      rig.wait();
+    rig.dispatch();
+    EXPECT_EQ(rig.machine.counts().waiters, 0);
+    rig.take_log();
+    for (int i = 0; i < 100; ++i)
+      rig.wait(rig.now + 3 * kSecond);
+    EXPECT_EQ(rig.take_log(), Lines{}) << codel;
+    for (int i = 0; i < 700; ++i)
+      rig.wait();
+    rig.wait(rig.now + 3 * kSecond);  // eight leases of a second before it on each place
+    EXPECT_EQ(rig.take_log().size(), 1u) << codel;
+  }
 }
 
 TEST(MachineLine, WithoutExperienceNobodyIsRefused) {
