@@ -144,6 +144,18 @@ class Closed(support.Case):
                 closer.join(support.LONG_S)
             hold.set()
 
+    def test_a_connection_whose_making_is_interrupted(self):
+        reported = []
+        with line_server() as server, conpool.Client() as client:
+            with mock.patch.object(sys, "unraisablehook", reported.append):
+                with mock.patch.object(
+                    _engine.lib, "connection_address", side_effect=ZeroDivisionError
+                ):
+                    with self.assertRaises(ZeroDivisionError):
+                        client.connect("127.0.0.1", server.port)
+                gc.collect()
+        self.assertEqual(reported, [])
+
     def test_queues_dropped_with_ops_in_flight(self):
         """Streams let go in the middle of both bodies: the library lets go of the pieces first."""
 

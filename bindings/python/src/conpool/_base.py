@@ -369,12 +369,13 @@ class BaseConnection:
     _kept = b""  # what a read brought that nobody waited for to its end
 
     def __init__(self, handle: _ffi.Lease, client: Any) -> None:
-        self._handle: _ffi.Lease | None = handle
         self._client = client
         self._pid = os.getpid()
         self._left: deque[Any] = deque()  # inboxes of reads that were cancelled
         #: The peer's: "192.0.2.1:443", "[2001:db8::1]:443" or "unix:/path"
         self.address: str = lib.connection_address(handle).decode()
+        # The last: __del__ of one whose making was interrupted finds nothing to do.
+        self._handle: _ffi.Lease | None = handle
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}{' closed' if self._handle is None else ''}>"
@@ -418,9 +419,9 @@ class BaseConnection:
     def _end(self, how: int) -> None:
         handle, self._handle = getattr(self, "_handle", None), None
         self._lent = None
-        unread = self._kept or not all(inbox.over and not inbox.brought() for inbox in self._left)
-        if handle is not None and how == _ffi.REUSABLE and not unread:
-            handle.reuse()
+        reused = handle if how == _ffi.REUSABLE and not self._kept else None
+        if reused is not None and all(inbox.over and not inbox.brought() for inbox in self._left):
+            reused.reuse()
 
     def _take(self, size: int) -> bytes:
         """What was kept, at most `size` bytes of it (0: all)."""
