@@ -10,8 +10,7 @@ own view of a response: timings, connection, facts.
 from __future__ import annotations
 
 import http.client
-import io
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from http.client import HTTPMessage
 from typing import Any
 from urllib.parse import urlsplit
@@ -156,23 +155,12 @@ class Raw(urllib3.HTTPResponse):
 def _body_of(request: requests.PreparedRequest) -> Any:
     """The body; text as requests counted its bytes in Content-Length."""
     body: Any = request.body
-    if isinstance(body, io.TextIOBase):
-        raise ValueError(f"the body {body!r} is a file in text mode: open it in binary mode")
-    if isinstance(body, (bytes, bytearray, memoryview)) or hasattr(body, "read"):
-        return body or None
     if not isinstance(body, str):
-        return _bytes_of(body) if body else None
+        return body or None
     encoded = body.encode()
     if str(len(encoded)) != request.headers.get("Content-Length", str(len(encoded))):
         encoded = body.encode("latin-1")
     return encoded or None
-
-
-def _bytes_of(pieces: Iterable[Any]) -> Iterator[bytes]:
-    for piece in pieces:
-        if isinstance(piece, str):
-            raise ValueError(f"the body gives text ({piece[:20]!r}): give bytes, as by encode()")
-        yield piece
 
 
 def _timeout(given: Any) -> dict[str, Any]:
@@ -273,6 +261,8 @@ class ConpoolAdapter(BaseAdapter):
                 request.method or "GET", url, headers=headers, content=_body_of(request), **options
             )
         except errors.HTTPError as error:
+            if isinstance(error, errors.UsageError) and not error.name:
+                raise  # a ValueError: what the program gave is of a wrong type, as a body of text
             meant = next(theirs for ours, theirs in _MEANING if isinstance(error, ours))
             raise meant(error, request=request) from error
         return self._response(request, Raw(response, request))

@@ -7,7 +7,7 @@ import os
 import pickle
 import shutil
 import ssl
-import threading
+import tempfile
 
 import common
 from common import LONG_S, SHORT_S, outcome, poll_until
@@ -260,16 +260,19 @@ class Adapter(common.Shared, common.Case):
                 ConpoolAdapter(**given)
 
     def test_a_body_of_text_is_refused(self):
-        with Site() as site, self.opened() as session:
-            with self.assertRaisesRegex(ValueError, "gives text .'one'.* encode") as caught:
-                session.post(site.url("/echo"), data=(piece for piece in ("one", "two")))
+        """A ValueError, which is no exception of requests."""
+        for data, text in (
+            (io.StringIO("text"), "binary mode"),
+            ((piece for piece in ("one", "two")), "bytes, and no str"),
+            (tempfile.SpooledTemporaryFile(mode="w+"), "bytes, and no str"),
+        ):
+            with Site() as site, self.opened() as session, self.assertRaisesRegex(ValueError, text) as caught:
+                if isinstance(data, tempfile.SpooledTemporaryFile):
+                    data.write("text")
+                    data.seek(0)
+                session.post(site.url("/echo"), data=data)
             self.assertNotIsInstance(caught.exception, requests.RequestException)
-
-    def test_a_file_in_text_mode_is_refused(self):
-        with Site() as site, session_of(ConpoolAdapter()) as session:
-            with self.assertRaisesRegex(ValueError, "binary mode") as caught:
-                session.post(site.url("/"), data=io.StringIO("text"))
-            self.assertNotIsInstance(caught.exception, requests.RequestException)
+            data.close()
 
     def test_connections_are_used_again(self):
         with Site() as site, session_of(ConpoolAdapter()) as session:
