@@ -7,7 +7,7 @@ use std::error::Error as _;
 use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
-use support::{builder, client, read_request, stat, After, Server, LONG};
+use support::{builder, client, read_request, stat, After, ClosedPort, Server, LONG};
 
 fn requests_of(server_answer: &'static [u8]) -> (Server, mpsc::Receiver<String>) {
     use std::io::Write;
@@ -177,10 +177,8 @@ fn a_breaker_that_opened_says_when_to_ask_again() {
 
 #[test]
 fn an_error_tells_all() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let error = client().get(format!("http://{address}/")).send().unwrap_err();
+    let closed = ClosedPort::new();
+    let error = client().get(closed.url()).send().unwrap_err();
     assert_eq!((error.kind(), error.phase()), (ErrorKind::Connect, Phase::Connect));
     assert_eq!((error.name().as_str(), error.code()), ("E_CONNECT_REFUSED", -400));
     assert_eq!((error.proof(), error.is_safe_to_retry()), (Proof::NeverSent, true));
@@ -192,7 +190,7 @@ fn an_error_tells_all() {
     let attempts = error.attempts();
     assert_eq!(attempts.len(), 1, "{attempts:?}");
     let attempt = &attempts[0];
-    assert_eq!(attempt.target, format!("tcp:{address}"));
+    assert_eq!(attempt.target, format!("tcp:{}", closed.address()));
     assert_eq!((attempt.code, attempt.name.as_str()), (-400, "E_CONNECT_REFUSED"));
     assert_eq!((attempt.phase, attempt.os_errno), (Phase::Connect, Some(111)));
     assert!(attempt.started < LONG && attempt.duration < LONG);

@@ -3,7 +3,7 @@
 mod support;
 
 use conpool::{block_on, Client, Error, Response};
-use support::{builder, verdict, After, Server};
+use support::{builder, verdict, After, ClosedPort, Server};
 
 /// What an answer must come to.
 enum Expected {
@@ -149,9 +149,8 @@ fn a_body_beyond_the_limit() {
 
 #[test]
 fn nobody_listens() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    drop(listener);
+    let closed = ClosedPort::new();
+    let url = closed.url();
     let client = builder().build().unwrap();
     let expected = Err("E_CONNECT_REFUSED Connect Connect NeverSent".to_owned());
     assert_eq!(whole(client.get(&url).send()), expected);

@@ -6,7 +6,7 @@ use conpool::{block_on, sys, Body, ErrorKind, Phase, Proof};
 use std::error::Error as _;
 use std::io::{self, Read, Write};
 use std::sync::{mpsc, Arc, Mutex};
-use support::{builder, client, eventually, read_request, After, Server};
+use support::{builder, client, eventually, read_request, After, ClosedPort, Server};
 
 /// Answers each request with its own body, whatever its coding.
 fn body_echo() -> Server {
@@ -157,10 +157,10 @@ fn what_failed_first_stays_known_when_the_reader_fails_too() {
             Err(io::Error::new(io::ErrorKind::Other, "too late"))
         }
     }
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (client, alive, (end, ended)) = (client(), Arc::new(()), mpsc::channel());
+    let (closed, client) = (ClosedPort::new(), client());
+    let (alive, (end, ended)) = (Arc::new(()), mpsc::channel());
     let body = Body::reader(Late(ended, alive.clone()), None);
-    let call = client.put(format!("http://{closed}/")).body(body).send_async();
+    let call = client.put(closed.url()).body(body).send_async();
     eventually("it to fail", || support::stat(&client, "pool.requests.failed") == 1.0);
     drop(end);
     eventually("the reader to fail", || Arc::strong_count(&alive) == 1);

@@ -10,7 +10,7 @@ use conpool_integrations::{
 use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{client, eventually, stat, After, Server};
+use support::{client, eventually, stat, After, ClosedPort, Server};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -172,7 +172,8 @@ async fn a_tower_of_layers() {
     let plain = with_tower::HttpService::new(client());
     let body = http::Request::put(server.url("/")).body(Body::reader(&b"read"[..], None)).unwrap();
     check_head(&plain.clone().oneshot(body).await.unwrap());
-    let bad = http::Request::get("http://127.0.0.1:1/").body("").unwrap();
+    let closed = ClosedPort::new();
+    let bad = http::Request::get(closed.url()).body("").unwrap();
     let error = plain.oneshot(bad).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
 }

@@ -124,6 +124,25 @@ impl Drop for Server {
     }
 }
 
+/// An address that refuses: nobody listens there, and a connection has its port, so that nobody
+/// will.
+pub struct ClosedPort(TcpStream, TcpListener);
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        ClosedPort(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), listener)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address())
+    }
+}
+
 /// What a server does once its answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
