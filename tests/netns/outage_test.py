@@ -112,7 +112,7 @@ class Outage(unittest.TestCase):
         begin, started = time.monotonic_ns(), []
         while time.monotonic_ns() < begin + TRIALS_UNTIL_S * 10**9:
             started.append(client.start("GET", self.url))
-            time.sleep(max(0, (begin - time.monotonic_ns()) / 1e9 + len(started) / RATE))
+            time.sleep(max(0, (begin - time.monotonic_ns()) / 1e9 + len(started) / RATE))  # the load's rate
         results = [client.wait(number) for number in started]
         self.assertEqual((results[0]["status"], results[0]["proof"]), ("E_HTTP_FIRST_BYTE_TIMEOUT", MAYBE_PROCESSED))
         self.assertNotIn("OK", {each["status"] for each in results})

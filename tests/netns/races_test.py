@@ -13,6 +13,7 @@ from scenario import MS, ScenarioTest
 V4, V6 = "10.9.0.2", "2001:db8:9::2"
 V4S, V6S = harness.SERVERS_V4, harness.SERVERS_V6
 EAGER = 2000  # an attempt delay that nothing but a failure can undercut
+PROOF_MS = 250  # how long an answer proves that its address lives
 
 
 def both(a=V4, aaaa=V6):
@@ -210,7 +211,7 @@ class Races(ScenarioTest):
             if number % 3 == 0:
                 dialer.command("cancel", number, 1, wait=False)
             else:
-                time.sleep((number % 10) * 0.0003)
+                time.sleep((number % 10) * 0.0003)  # how the cancellation meets the success is what is tested
                 dialer.command("cancel", number, 1, wait=False)
         ended = collections.Counter(entry["status"] for entry in dialer.leases(first, rounds))
         self.assertEqual(sum(ended.values()), rounds)
@@ -277,14 +278,15 @@ class Spread(ScenarioTest):
         dialer = self.dialer("endpoint.max_connections=40")
         dialer.endpoint(0, f"tcp://st16.test:{self.port}")
         dialer.acquire(0, 0, 40)
-        for entry in dialer.leases(0, 40):
+        ended = dialer.leases(0, 40)
+        for entry in ended:
             self.assertLease(entry)
         processes.poll_until(lambda: sum(self.servers.accepted_by(self.since).values()) >= 40, "accepted")
         self.assertEqual(self.servers.accepted_by(self.since), dict.fromkeys(addresses, 10))
         dialer.release(0, 40)
         # The same with one address dead, for ten seconds: cold, and then one dial at a time.
         self.net.policy(dead, drop="all")
-        time.sleep(0.3)  # what an address answered a quarter of a second ago proves nothing
+        self.wait_until(max(entry["time_ns"] for entry in ended) + PROOF_MS * MS)
         for number, partition in enumerate(("warm", "cold")):
             self.since = time.monotonic_ns()
             if partition == "cold":
@@ -306,7 +308,7 @@ class Spread(ScenarioTest):
             self.assertLease(dialer.lease(1, number))
             dialer.release(number)
             number += 1
-            time.sleep(0.1)
+            self.wait_until(began + (number - 1000) * 100 * MS)  # the load: ten dials a second
         tried = sum(address == dead and when < began + 10_000 * MS for when, address in self.syns())
         self.measured.append(f"{tried} SYNs to the dead one in 10 s of {number - 1000} more dials")
         self.assertLessEqual(tried, 3)

@@ -247,6 +247,10 @@ class ScenarioTest(unittest.TestCase):
         dialer.endpoint(0, f"{scheme}://{name}:{port or self.port}", *options)
         return dialer, dialer.lease()
 
+    def wait_until(self, nanos):
+        """Until a time of the clock: for what lapses by itself and tells nobody, and for the pace of a load."""
+        time.sleep(max(0, nanos - time.monotonic_ns()) / 1e9)
+
     # --- attempts
 
     def ledger(self, entry):
