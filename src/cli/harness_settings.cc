@@ -23,7 +23,7 @@ constexpr double kLeastRate = 0.001;
 constexpr double kMostRate = 1'000'000;
 constexpr int64_t kOpenRate =
     1000;  // requests in flight that a rate without a concurrency may have
-constexpr double kMostSeconds = 3e9;  // of a run: a third of what nanoseconds can tell
+constexpr double kMostSeconds = 3e9;     // of a run: a third of what nanoseconds can tell
 constexpr int64_t kOwnDescriptors = 32;  // the standard ones, the loop's, a file's, the origin's
 constexpr size_t kMostText = 8192;
 

@@ -734,8 +734,8 @@ void EndpointMachine::dispatch(Time now) {
   fail_overdue(now);
   // Where none are kept, one that was dialed for nobody goes as well: but not before all that were
   // asked for stand, since each would be dialed again.
-  const bool keeps_none = limits_.idle_timeout == 0 && limits_.min_idle == 0 && limits_.min == 0 &&
-                          warm_target_ == 0;
+  const bool keeps_none =
+      limits_.idle_timeout == 0 && limits_.min_idle == 0 && limits_.min == 0 && warm_target_ == 0;
   while (keeps_none && idle_.front() != nullptr)
     close(*idle_.front(), CloseReason::Idle);
   check_invariants();
