@@ -1,17 +1,19 @@
 // C++ coroutines: fetches many URLs, at most LIMIT at once, and talks to a line server over a
 // lease, all on one thread.
 //
-// usage: coroutines LIMIT LINE_SERVER URL...      coroutines 4 tcp://127.0.0.1:6379 http://…
-// http://…
+// usage: coroutines LIMIT LINE_SERVER URL...
+//        coroutines 4 tcp://127.0.0.1:6379 http://… http://…
 //
 // What a coroutine call takes has a name of its own, because g++ 12 destroys some temporaries in an
 // expression with co_await twice; see conpool/cpp/task.hpp.
 #include <conpool/conpool.hpp>
+#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
+
+#include "number_of.h"
 
 using conpool::Connection;
 using conpool::Dispatcher;
@@ -73,8 +75,8 @@ Task<int> all(Dispatcher& io, const conpool::Pool& pool, const conpool::Endpoint
 }  // namespace
 
 int main(int count, char** arguments) {
-  const int limit = count > 3 ? std::atoi(arguments[1]) : 0;
-  if (limit < 1) return std::puts("usage: coroutines LIMIT LINE_SERVER URL..."), 2;
+  const int limit = count > 3 ? number_of(arguments[1], 1, 1000000) : -1;
+  if (limit < 0) return std::puts("usage: coroutines LIMIT LINE_SERVER URL..."), 2;
   const conpool::Pool pool = conpool::Pool::create().value();
   Dispatcher io = Dispatcher::create(pool).value();
   const Result<conpool::Endpoint> server = pool.endpoint(arguments[2]);

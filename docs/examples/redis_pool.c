@@ -82,13 +82,14 @@ int main(int argc, char** argv) {
     conpool_pool_free(pool);
     return 2;
   }
-  int done = 0, connections = 0;
-  for (int i = 0; i < threads; i++) {
-    workers[i].redis = redis;
-    workers[i].times = times;
-    if (pthread_create(&workers[i].thread, NULL, work, &workers[i])) return 1;
+  int started = 0, done = 0, connections = 0;
+  for (; started < threads; started++) {
+    workers[started].redis = redis;
+    workers[started].times = times;
+    if (pthread_create(&workers[started].thread, NULL, work, &workers[started])) break;
   }
-  for (int i = 0; i < threads; i++) {
+  if (started < threads) fprintf(stderr, "thread %d cannot be started\n", started + 1);
+  for (int i = 0; i < started; i++) {
     pthread_join(workers[i].thread, NULL);
     done += workers[i].done;
     connections += workers[i].connections;

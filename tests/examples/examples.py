@@ -72,12 +72,6 @@ def answer_http(handler, body=b"hello\n", before=lambda target: None):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
-def answer_lines(handler):
-    """Answers each line with "+line"."""
-    while line := handler.rfile.readline():
-        handler.wfile.write(b"+" + line)
-
-
 class JobServer:
     """The job processor on a free port, with its log."""
 

@@ -1,20 +1,25 @@
 """The examples that live in a loop: epoll, libuv, coroutines."""
 
 import signal
+import socket
 import subprocess
 import threading
 import unittest
 
-from examples import TIMEOUT_S, ScriptedServer, answer_http, answer_lines, program, run
+from examples import TIMEOUT_S, ScriptedServer, answer_http, program, run
 from processes import main, start
 from servers import Nginx
 
 REFUSED = "connection refused (ECONNREFUSED)"
 
 
+# Bound, and nobody listens: it refuses, and no other program gets the port.
+CLOSED = socket.socket()
+CLOSED.bind(("127.0.0.1", 0))
+
+
 def closed_url():
-    with ScriptedServer(answer_lines) as server:
-        return f"http://127.0.0.1:{server.port}/"
+    return f"http://127.0.0.1:{CLOSED.getsockname()[1]}/"
 
 
 class EpollLoop(unittest.TestCase):
@@ -77,19 +82,28 @@ class UvLoop(unittest.TestCase):
 
 class Coroutines(unittest.TestCase):
     def test_limit_holds(self):
-        lock, now, most = threading.Lock(), 0, 0
+        changed, now, most, asked = threading.Condition(), 0, 0, False
 
         def count(_):
+            """The first three wait for each other, and for the line that is asked once they are under way."""
             nonlocal now, most
-            with lock:
+            with changed:
                 now += 1
                 most = max(most, now)
-            threading.Event().wait(0.01)
-            with lock:
+                changed.notify_all()
+                changed.wait_for(lambda: most >= 3 and asked, TIMEOUT_S)
+                changed.wait_for(lambda: most > 3, 0.02)  # that no fourth one comes has no event: it gets a moment
                 now -= 1
 
-        with ScriptedServer(lambda h: answer_http(h, before=count)) as server, \
-                ScriptedServer(answer_lines) as lines:
+        def answer(handler):
+            nonlocal asked
+            line = handler.rfile.readline()
+            with changed:
+                asked = True
+                changed.notify_all()
+            handler.wfile.write(b"+" + line)
+
+        with ScriptedServer(lambda h: answer_http(h, before=count)) as server, ScriptedServer(answer) as lines:
             urls = [f"http://127.0.0.1:{server.port}/{i}" for i in range(20)]
             done = run("coroutines", 3, f"tcp://127.0.0.1:{lines.port}", *urls)
         self.assertEqual((done.stderr, done.returncode), ("", 0))
@@ -97,7 +111,7 @@ class Coroutines(unittest.TestCase):
         self.assertIn("+PING", out)
         self.assertEqual(sorted(line for line in out if line.startswith("http")),
                          sorted(f"{url}: 200, 6 bytes" for url in urls))
-        self.assertLessEqual(most, 3)
+        self.assertEqual(most, 3)
 
     def test_failures(self):
         refused = closed_url()
@@ -106,6 +120,8 @@ class Coroutines(unittest.TestCase):
         for beginning in (REFUSED, f"{refused}: {REFUSED}", "ftp://h/: the endpoint's URL is not valid"):
             self.assertTrue(any(line.startswith(beginning) for line in done.stdout.splitlines()), done.stdout)
         self.assertEqual(run("coroutines", 1, "tcp://h", "http://h/").returncode, 2)
+        for wrong in (0, "4x", ""):
+            self.assertEqual(run("coroutines", wrong, "tcp://h:1", "http://h/").returncode, 2)
 
 
 if __name__ == "__main__":

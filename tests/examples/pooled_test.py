@@ -1,9 +1,12 @@
 """The examples that pool Redis and PostgreSQL, against the real servers."""
 
 import re
+import resource
+import socket
+import subprocess
 import unittest
 
-from examples import ScriptedServer, run
+from examples import TIMEOUT_S, ScriptedServer, program, run
 from processes import main
 from servers import Postgres, Redis
 
@@ -26,13 +29,27 @@ class RedisPool(unittest.TestCase):
         self.assertTrue(done.stdout.startswith("0 of 6 increments"), done.stdout)
 
     def test_nobody_there(self):
-        with ScriptedServer(lambda handler: None) as server:
-            url = f"tcp://127.0.0.1:{server.port}"
-        done = run("redis_pool", url, 1, 1)
+        with socket.socket() as closed:  # bound, and nobody listens
+            closed.bind(("127.0.0.1", 0))
+            url = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
+            done = run("redis_pool", url, 1, 1)
         self.assertEqual(done.returncode, 4)
         self.assertIn("connection refused", done.stderr)
         for wrong in ((), (url, 0, 1), ("tcp://h", 1, 1)):
             self.assertEqual(run("redis_pool", *wrong).returncode, 2)
+
+
+    def test_a_thread_that_cannot_start_is_a_sentence(self):
+        size = 500 << 20  # of address space, of which each thread's stack takes 8 MiB
+        with ScriptedServer(lambda handler: None) as server:
+            done = subprocess.run([program("redis_pool"), f"tcp://127.0.0.1:{server.port}", "1000", "1"],
+                                  capture_output=True, text=True, timeout=TIMEOUT_S,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)))
+        if "Sanitizer" in done.stderr:
+            self.skipTest("a sanitizer needs more memory than the limit leaves")
+        self.assertEqual(done.returncode, 4)
+        self.assertRegex(done.stderr, r"(^|\n)thread \d+ cannot be started\n")
+        self.assertRegex(done.stdout, r"^0 of 1000 increments over \d+ connections\n$")
 
 
 class PostgresLogins(unittest.TestCase):
