@@ -197,7 +197,10 @@ class Http2(Bodies):
     def test_nghttpd_windows(self):
         for bits in (8, 24):  # 255 bytes, 16 MiB
             nghttpd = self.use(Nghttpd("--echo-upload", "-w", bits, "-W", max(16, bits), certificate=self.certificate))
-            self.check_echo(self.client(), f"https://localhost:{nghttpd.port}/echo", MIB + 1)
+            client = self.client()
+            # nghttpd resets some streams whose bodies began before its SETTINGS came (FLOW_CONTROL_ERROR), curl's too.
+            client.get(f"https://localhost:{nghttpd.port}/index.html")
+            self.check_echo(client, f"https://localhost:{nghttpd.port}/echo", MIB + 1)
 
     def test_nghttpd_trailer_and_padding(self):
         nghttpd = self.use(Nghttpd("--trailer", "x-sum: 6", "-b", 100, certificate=self.certificate))

@@ -202,7 +202,7 @@ class Changes(HttpTest):
 
         def disturb():
             for number in itertools.count():
-                if ended.wait(0.02):
+                if ended.wait(0.02):  # the pace of the disturbances
                     return
                 server.tell(("goaway", "close")[number % 2])
                 told.append(number)

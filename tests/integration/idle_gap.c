@@ -33,7 +33,7 @@ static uint64_t next_random(uint64_t* state) {
 static void idle(uint64_t* state) {
   int64_t gap = least + (int64_t)(next_random(state) % (uint64_t)(most - least));
   struct timespec pause = {gap / 1000000000, gap % 1000000000};
-  nanosleep(&pause, NULL);
+  nanosleep(&pause, NULL); /* how long a connection lies idle is what is tested */
 }
 
 static void one_lease(conpool_endpoint* endpoint) {

@@ -45,7 +45,7 @@ class Outage(HttpTest):
         started = []
         while time.monotonic() < begin + TRIALS_UNTIL_S:
             started.append(client.start("GET", url))
-            time.sleep(max(0, begin + len(started) / RATE - time.monotonic()))
+            time.sleep(max(0, begin + len(started) / RATE - time.monotonic()))  # the load's rate
         results = [client.wait(number) for number in started]
 
         first = results[0]
@@ -91,7 +91,7 @@ class Outage(HttpTest):
                 numbers.append(client.start("GET", url))
                 if len(numbers) == RATE * 5:
                     nginx.restart()
-                time.sleep(max(0, begin + len(numbers) / (RATE * 10) - time.monotonic()))
+                time.sleep(max(0, begin + len(numbers) / (RATE * 10) - time.monotonic()))  # the load's rate
             results += [client.wait(number)["status"] for number in numbers]
             poll_until(lambda: client.request("GET", url)["status"] == "OK", "recovery", RECOVERY_S)
         failed = [status for status in results if status != "OK"]

@@ -40,7 +40,7 @@ class Watch:
         raise KeyError(name)
 
     def run(self):
-        while not self.stopped.wait(0.002):
+        while not self.stopped.wait(0.002):  # the pace of the samples
             others = len(self.command("CLIENT", "LIST").splitlines()) - 1
             self.most, self.samples = max(self.most, others), self.samples + 1
 

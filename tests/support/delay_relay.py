@@ -19,6 +19,7 @@ class DelayRelay:
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def __enter__(self):
+        self.loop.run_until_complete(asyncio.start_server(self.serve, sock=self.listener, limit=1 << 20))
         self.thread.start()
         return self
 
@@ -29,11 +30,11 @@ class DelayRelay:
 
     def run(self):
         asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(asyncio.start_server(self.serve, sock=self.listener, limit=1 << 20))
         self.loop.run_forever()
-        for task in asyncio.all_tasks(self.loop):
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
             task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self.loop.close()
 
     async def serve(self, reader, writer):
@@ -59,7 +60,7 @@ class DelayRelay:
         try:
             while True:
                 at, data = await due.get()
-                await asyncio.sleep(max(0, at - self.loop.time()))
+                await asyncio.sleep(max(0, at - self.loop.time()))  # the way's length is what it is for
                 if not data:
                     break
                 writer.write(data)
