@@ -121,19 +121,35 @@ void AddressHealth::succeeded() {
   weight_ = 0;
   failures_ = 0;
   ejected_ = false;
+  awaits_answer_ = false;
   if (state_ != State::Healthy) transition(State::Healthy);
+}
+
+void AddressHealth::opened(Time now, const HealthOptions& options) {
+  if (hung_up_ == 0) return succeeded();
+  weight_ = 0;
+  failures_ = 0;
+  awaits_answer_ = true;
+  cooling_until_ = deadline_after(now, options.cooldown);
+  const State to = ejected_ ? State::Ejected : State::Cooling;
+  if (state_ != to) transition(to);
+}
+
+bool AddressHealth::of_the_last_failure(Time now, Time started) const {
+  const bool cools = state_ == State::Cooling || state_ == State::Ejected;
+  return started < last_blamed_ || (cools && now < cooling_until_ && !awaits_answer_);
 }
 
 void AddressHealth::failed(Time now, Time started, Blame blame, const HealthOptions& options,
                            Rng& rng) {
   if (blame == Blame::None) return;
   last_connect_ = kNever;  // whatever it proved before, it is no longer so
-  const bool cools = state_ == State::Cooling || state_ == State::Ejected;
-  if (started < last_blamed_ || (cools && now < cooling_until_)) return;
+  if (of_the_last_failure(now, started)) return;
   last_blamed_ = now;
+  awaits_answer_ = false;
   weight_ = std::min(kMaxWeight, weight_ + weight_of(blame));
   if (blame != Blame::Soft && failures_ < UINT32_MAX) ++failures_;
-  const uint32_t steps = std::max(weight_ / 2, checks_failed_);
+  const uint32_t steps = std::max({weight_ / 2, checks_failed_, hung_up_});
   if (steps == 0) return;  // one soft failure tells too little to go last
   cooling_until_ =
       deadline_after(now, reconnect_delay(options.cooldown, options.cooldown_max, steps, rng));
@@ -141,16 +157,27 @@ void AddressHealth::failed(Time now, Time started, Blame blame, const HealthOpti
   if (state_ != to) transition(to);
 }
 
+void AddressHealth::answered() {
+  if (hung_up_ == 0) return;
+  hung_up_ = 0;
+  succeeded();
+}
+
+void AddressHealth::hung_up(Time now, Time started, const HealthOptions& options, Rng& rng) {
+  if (!of_the_last_failure(now, started) && hung_up_ < kMaxWeight) ++hung_up_;
+  failed(now, started, Blame::Failed, options, rng);
+}
+
 void AddressHealth::check_passed(Time now) {
   checks_failed_ = 0;
+  hung_up_ = 0;
   last_connect_ = now;
   succeeded();
 }
 
 void AddressHealth::check_failed(Time now, Blame blame, const HealthOptions& options, Rng& rng) {
   if (blame == Blame::None) return;
-  const bool cools = state_ == State::Cooling || state_ == State::Ejected;
-  if (!(cools && now < cooling_until_) && checks_failed_ < kMaxWeight) ++checks_failed_;
+  if (!of_the_last_failure(now, now) && checks_failed_ < kMaxWeight) ++checks_failed_;
   failed(now, now, blame, options, rng);
 }
 

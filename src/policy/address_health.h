@@ -7,7 +7,9 @@
 //     known round trips
 //   failed: answered no (refused, reset, 1                      1
 //     unreachable, handshake broken), or
-//     an active check
+//     an active check; or it accepted, and
+//     ended the connection without a byte
+//     of an answer to its first request
 //   silent: nobody answered              3                      1
 //   certificate refused, cancelled, no   0                      0
 //     descriptor or memory of ours
@@ -23,14 +25,19 @@
 //   cooldown  the reconnect backoff: base · 1.6^(step-1), at most max, ±20 %, never below
 //             kLeastReconnect: the time for which the address goes last. Below one step there is
 //             none
-//   ejected   after eject_after failures in a row (or failed checks in a row, which successful
-//             connects between them do not take back): left out of the orders until the cooldown
-//             ends, if the balancer has room for one more ejection
+//   ejected   after eject_after failures in a row (or as many failed checks, or hang-ups, which
+//             successful connects between them do not take back): left out of the orders until the
+//             cooldown ends, if the balancer has room for one more ejection
+//   hang-up   a new connection that the peer ended before it answered anything: that of a proxy
+//             whose server is gone. Taken back by an answer, not by a connect: until the
+//             connection of a probe has brought one, the address goes on cooling
 //   probe     the one dial that tries the address again after its cooldown
 //   proof     a TCP connect that succeeded within the last kProofLife
 //
 // It never refuses an address: the balancer orders by it, and decides who may be ejected.
 #pragma once
+
+#include <algorithm>
 
 #include "base/result.h"
 #include "base/rng.h"
@@ -89,8 +96,8 @@ class AddressHealth {
 
   State state() const { return state_; }
   uint32_t weight() const { return weight_; }
-  // In a row, by connects or by checks.
-  uint32_t failures() const { return failures_ > checks_failed_ ? failures_ : checks_failed_; }
+  // In a row: connects, checks or hang-ups.
+  uint32_t failures() const { return std::max({failures_, checks_failed_, hung_up_}); }
   Time cooling_until() const { return cooling_until_; }
   // Cooled down and not being probed yet.
   bool wants_probe(Time now) const {
@@ -101,6 +108,11 @@ class AddressHealth {
   // Not for the orders of others than its prober.
   bool left_out(Time now) const {
     return ejected_ && (state_ == State::Probing || now < cooling_until_);
+  }
+  // Cools since it hung up: that a connect to it succeeds first tells nothing.
+  bool deceives(Time now) const {
+    return hung_up_ > 0 && state_ != State::Healthy &&
+           (state_ == State::Probing || now < cooling_until_);
   }
   bool may_be_ejected(const HealthOptions& options) const {
     return state_ == State::Cooling && options.eject_after != 0 &&
@@ -116,25 +128,34 @@ class AddressHealth {
   void slow_ended();               // that attempt ended without blame
   void connected(Time now);        // TCP answered: proof
   void succeeded();                // ready for use: the weight is 0 again
+  // A dial won: the same, but for an address that hung up, which then has one cooldown to answer.
+  void opened(Time now, const HealthOptions& options);
   // An attempt that started at `started` ended badly. Failures of one outage count once: those of
   // attempts that began before the last counted failure, and those met while the address cools
   // anyway.
   void failed(Time now, Time started, Blame blame, const HealthOptions& options, Rng& rng);
-  void check_passed(Time now);  // as good as a connect: Healthy
+  // The first request on a connection whose dial began at `started` ended so.
+  void answered();
+  void hung_up(Time now, Time started, const HealthOptions& options, Rng& rng);
+  void check_passed(Time now);  // as good as an answer: Healthy
   void check_failed(Time now, Blame blame, const HealthOptions& options, Rng& rng);
   void eject();    // Cooling → Ejected
   void readmit();  // ends an ejection early, not its cooldown
   void flush();    // the network changed
 
  private:
+  // Nothing new: it met what is known already.
+  bool of_the_last_failure(Time now, Time started) const;
   void transition(State to);
 
   State state_ = State::Healthy;
   uint32_t weight_ = 0;
   uint32_t failures_ = 0;       // of connects, in a row
   uint32_t checks_failed_ = 0;  // in a row
+  uint32_t hung_up_ = 0;        // in a row
   bool ejected_ = false;
-  uint32_t slow_ = 0;  // running attempts that are slow
+  bool awaits_answer_ = false;  // of a connection opened since the last failure
+  uint32_t slow_ = 0;           // running attempts that are slow
   Time cooling_until_ = 0;
   Time last_blamed_ = -1;
   Time last_connect_ = kNever;

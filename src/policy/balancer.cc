@@ -146,11 +146,13 @@ std::vector<Balancer::Rank> Balancer::usable(Time now, const Dial* running) {
   ranks.reserve(present_.size());
   const Record* first = nullptr;  // the first to have cooled down
   bool hope = false;              // some address may work
+  bool honest = false;            // some address can be tried whose connects tell something
   for (const SocketAddress& address : present_) {
     const Record* record = find(address);
     const AddressHealth& health = record->health;
     hope |= health.state() == AddressHealth::State::Healthy ||
             health.state() == AddressHealth::State::Suspect;
+    honest |= !health.left_out(now) && !health.deceives(now);
     if (first == nullptr || health.cooling_until() < first->health.cooling_until()) first = record;
   }
   for (const SocketAddress& address : present_) {
@@ -159,8 +161,10 @@ std::vector<Balancer::Rank> Balancer::usable(Time now, const Dial* running) {
     rank.record = find(address);
     rank.class_index = rank.record->class_index;
     const bool prober = running != nullptr && running->probe && running->first == rank.record;
+    const bool deceives = honest && rank.record->health.deceives(now);
     const bool last_hope = !hope && rank.record == first;
-    if (!rank.record->health.left_out(now) || prober || last_hope) ranks.push_back(rank);
+    const bool in = !deceives && (!rank.record->health.left_out(now) || last_hope);
+    if (in || prober) ranks.push_back(rank);
   }
   return ranks;
 }
@@ -464,7 +468,7 @@ void Balancer::end_dial(Time now, DialToken token, const SocketAddress* winner) 
   if (winner != nullptr) {
     Record& record = records_[*winner];
     end_attempt(now, *running, *winner, Blame::None);
-    record.health.succeeded();
+    record.health.opened(now, options_.health);
     ++record.open;
     count_family(now, *running, *winner);
   }
@@ -502,6 +506,22 @@ void Balancer::check_failed(Time now, const SocketAddress& address, const Failur
   if (record == nullptr || blame == Blame::None) return;
   ++record->failures;
   record->health.check_failed(now, blame, options_.health, rng_);
+  eject_if_due(*record);
+  ++generation_;
+}
+
+void Balancer::answered(const SocketAddress& address) {
+  Record* record = find(address);
+  if (record == nullptr) return;
+  record->health.answered();
+  ++generation_;
+}
+
+void Balancer::hung_up(Time now, const SocketAddress& address, Time started) {
+  Record* record = find(address);
+  if (record == nullptr) return;
+  ++record->failures;
+  record->health.hung_up(now, started, options_.health, rng_);
   eject_if_due(*record);
   ++generation_;
 }

@@ -14,7 +14,8 @@
 //                 cooldown ends: then it is probed like a cooling one. At most eject_most percent
 //                 of the present addresses are, and never all: the one address of an endpoint never
 //                 is. With no other that may work, the order holds whichever cooldown ends first
-//                 all the same
+//                 all the same. One that hung up (address_health.h) is not in the orders either
+//                 while it cools, if another is that did not: it would win the races
 //   band          an address slower than max(2 · best, best + 20 ms) goes after the faster ones of
 //   its
 //                 class. Every probe_every-th order leaves it out, so that old measurements cannot
@@ -133,6 +134,11 @@ class Balancer {
   void check_passed(Time now, const SocketAddress& address);
   void check_failed(Time now, const SocketAddress& address, const Failure& failure);
 
+  // What the first request on a connection met, whose dial began at `started`: an answer, or the
+  // connection's end without one. Unknown addresses are ignored.
+  void answered(const SocketAddress& address);
+  void hung_up(Time now, const SocketAddress& address, Time started);
+
   // A connection that end_dial counted is gone.
   void connection_closed(const SocketAddress& address);
   // Forgets health, round trips and proofs (RFC 8305 §4: histories belong to one network).
@@ -152,7 +158,7 @@ class Balancer {
     uint32_t open = 0;
     uint32_t first_choices = 0;
     uint32_t weight = 0;
-    uint32_t failed_in_row = 0;  // connects or checks
+    uint32_t failed_in_row = 0;  // connects, checks or hang-ups
     Time cooling_until = 0;
     Nanos srtt = 0;
     uint32_t rtt_samples = 0;

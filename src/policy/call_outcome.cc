@@ -36,6 +36,12 @@ CallOutcome outcome_of_dial(const Failure& failure) {
   }
 }
 
+bool hung_up(const Failure& failure, const FailedSend& send) {
+  if (!send.fresh || send.stale) return false;
+  return failure.status == Status::E_HTTP_NO_RESPONSE ||
+         status_class(failure.status) == StatusClass::CONNECT;
+}
+
 CallOutcome outcome_of_send(const Failure& failure, const FailedSend& send) {
   if (send.stale || local_shortage(failure)) return CallOutcome::Ignored;
   if (send.proof != Proof::MaybeProcessed) {

@@ -33,5 +33,8 @@ struct FailedSend {
   bool fresh = false;  // it was the connection's first
 };
 CallOutcome outcome_of_send(const Failure& failure, const FailedSend& send);
+// Whether the peer accepted a connection only to end it: as good as a refused one, and so the
+// address's failure, too.
+bool hung_up(const Failure& failure, const FailedSend& send);
 
 }  // namespace conpool::policy

@@ -20,6 +20,7 @@ Connection::Connection(Endpoint& endpoint, uint64_t id, dial::Established establ
   auto facts = std::make_shared<ConnectionFacts>();
   facts->id = id;
   facts->endpoint = endpoint.spec().name;
+  facts->peer = address_;
   facts->address = address_.text();
   facts->protocol = protocol_;
   const io::StreamFacts stream = session_->facts();

@@ -58,6 +58,17 @@ void Endpoint::check_ended(const SocketAddress& address, const Result<void>& ver
   touch();
 }
 
+void Endpoint::first_answer(const ConnectionFacts& connection, bool came) {
+  const policy::AddressHealth::State before = balancer_.health(connection.peer);
+  if (came) {
+    balancer_.answered(connection.peer);
+  } else {
+    balancer_.hung_up(now(), connection.peer, connection.opened - connection.timing.total);
+  }
+  health_changed(connection.peer, before);
+  touch();
+}
+
 // Reports what became of an address's health, where it is worth telling.
 void Endpoint::health_changed(const SocketAddress& address, policy::AddressHealth::State before) {
   using Health = policy::AddressHealth::State;

@@ -13,7 +13,8 @@ namespace conpool::pool {
 struct ConnectionFacts {
   uint64_t id = 0;
   std::string endpoint;
-  std::string address;  // as conpool_connection_address tells it
+  SocketAddress peer;
+  std::string address;  // of the peer, as conpool_connection_address tells it
   dial::Protocol protocol = dial::Protocol::Raw;
   uint64_t tapped = 0;  // StreamFacts::tapped
   SocketAddress local;

@@ -18,8 +18,10 @@ constexpr Nanos kDown = 10 * kSecond;
 constexpr Nanos kServiceTime = 2 * kMillisecond;
 constexpr Nanos kMeanGap = kSecond / 200;
 constexpr uint64_t kConnections = 128;
-// Ten failures in a row, what is under way by then, and three sends of each.
-constexpr uint64_t kMostSentUntilOpen = 64;
+// To a down server that accepts, in the mean of its outages: what is under way when it goes, and
+// the probes.
+constexpr uint64_t kMostSentWhileDown = 4;
+constexpr double kMostFailed = 0.001;
 
 struct Variant {
   const char* name;
@@ -36,19 +38,7 @@ const Variant kRetriesOff{"retries off", {}, {{"retry.attempts", "1"}, {"retry.s
 const Variant kAllOff{"breaker, ejection and retries off",
                       {{"breaker.mode", "off"}, {"balance.eject_after", "0"}},
                       {{"retry.attempts", "1"}, {"retry.stale", "0"}}};
-const Variant kBreakerAndBudgetOff{
-    "breaker and budget off",
-    {{"breaker.mode", "off"}, {"retry.budget_cost", "0"}, {"retry.budget_timeout_cost", "0"}},
-    {}};
 const Variant kChecked{"a check each second", {{"health.interval", "1s"}}, {}};
-const Variant kCheckedBreakerOff{
-    "a check each second, breaker off", {{"breaker.mode", "off"}, {"health.interval", "1s"}}, {}};
-// Half of three addresses is one, and the dead one has that place.
-const Variant kMoreEjected{
-    "the same, two may be ejected",
-    {{"breaker.mode", "off"}, {"health.interval", "1s"}, {"balance.eject_most", "67"}},
-    {}};
-
 struct Outcomes {
   uint64_t requests = 0;
   uint64_t failed = 0;
@@ -213,24 +203,18 @@ TEST(Drill, ThreeAddressesOfWhichOneRefuses) {
   EXPECT_LE(with_ejection, most_attempts(drill_length()) - kConnections);
 }
 
-// A server that still accepts while it is down: no connect fails, so nothing is known against its
-// address, and the breaker, which has one verdict for the whole endpoint, shuts out the slow one,
-// too. Checks find the address that is down.
+// A server that still accepts while it is down: no connect fails. That none of them brings an
+// answer is held against its address; otherwise the breaker, which has one verdict for the whole
+// endpoint, would shut out the slow one, too.
 TEST(Drill, ThreeAddressesOfWhichOneAcceptsAndResetsWhileItIsDown) {
   print_head();
   for (const Variant& variant :
-       {kDefaults, kBreakerOff, kEjectionOff, kBudgetOff, kBreakerAndBudgetOff, kRetriesOff,
-        kAllOff, kChecked, kCheckedBreakerOff, kMoreEjected}) {
+       {kDefaults, kBreakerOff, kEjectionOff, kBudgetOff, kRetriesOff, kAllOff, kChecked}) {
     const Outcomes out = drill(variant, io::SimSyn::Drop, Down::ResetsRequests, drill_length(), 1);
     print(variant, out);
-    EXPECT_GT(out.recoveries.count(), 0u) << variant.name;
-    if (variant.name == kMoreEjected.name) {
-      EXPECT_LE(out.failed_share(), 0.06);
-    }
-    if (variant.name == kDefaults.name) {
-      EXPECT_GT(out.opened, 0u);
-      EXPECT_LE(out.sent_down, out.opened * kMostSentUntilOpen) << variant.name;
-    }
+    EXPECT_GT(out.sent_down, 0u) << variant.name;
+    EXPECT_LE(out.failed_share(), kMostFailed) << variant.name;
+    EXPECT_LE(out.sent_down, (out.returns + 1) * kMostSentWhileDown) << variant.name;
   }
 }
 

@@ -89,6 +89,32 @@ TEST_F(Health, APassedHeadCheckEndsAnEjection) {
   EXPECT_GE(world.metric("pool.health.failed"), 3);
 }
 
+// A load balancer without backends accepts every connection and ends it.
+TEST_F(Health, AnAddressThatAcceptsOnlyToHangUpIsLeftOut) {
+  open();
+  conpool_endpoint* at = world.endpoint("http://both.test", {{"pool.max_uses", "1"}});
+  second->set_answer(HttpAnswer{.text = "x"});
+  first->set_answer(HttpAnswer{.fault = origin::HttpFault::Reset});
+  const OptionList repeated{{"retry.attempts", "3"}};
+  for (int i = 0; i < 200; ++i) {
+    world.run_for(50 * kMillisecond);
+    EXPECT_TRUE(world.perform(at, {.options = repeated}).ok()) << i;
+  }
+  // Ten seconds are three steps of its backoff until it is ejected, and some probes.
+  EXPECT_GE(events("address.ejected"), 1u);
+  EXPECT_GE(requests_of(*first, "GET"), 4u);
+  EXPECT_LE(requests_of(*first, "GET"), 14u);
+  EXPECT_EQ(world.metric("pool.breaker.opened"), 0);
+  // Its first answer brings it back.
+  first->set_answer(HttpAnswer{.text = "x"});
+  const size_t before = requests_of(*first, "GET");
+  for (int i = 0; i < 800; ++i) {
+    world.run_for(50 * kMillisecond);
+    EXPECT_TRUE(world.perform(at, {}).ok()) << i;
+  }
+  EXPECT_GE(requests_of(*first, "GET") - before, 100u);
+}
+
 TEST_F(Health, AWrongStatusKeepsTheEjection) {
   open();
   conpool_endpoint* at = endpoint(checked({{"health.check", "get"}, {"health.status", "200,204"}}));

@@ -61,5 +61,19 @@ TEST(CallOutcomeOfSend, RacesAndThePeersWordAreIgnored) {
             CallOutcome::Failure);
 }
 
+TEST(HungUp, IsTheEndOfANewConnectionBeforeAnyAnswer) {
+  for (const Status status : {Status::E_HTTP_NO_RESPONSE, Status::E_CONNECTION_CLOSED,
+                              Status::E_CONNECTION_RESET, Status::E_CONNECTION_FAILED}) {
+    EXPECT_TRUE(hung_up({.status = status}, {.fresh = true})) << status_name(status);
+    EXPECT_TRUE(hung_up({.status = status}, {.proof = Proof::NeverSent, .fresh = true}));
+    EXPECT_FALSE(hung_up({.status = status}, {.fresh = false})) << status_name(status);
+  }
+  for (const Status status :
+       {Status::E_HTTP_TRUNCATED, Status::E_HTTP_MALFORMED, Status::E_HTTP_FIRST_BYTE_TIMEOUT,
+        Status::E_H2_STREAM_RESET, Status::E_H2_GOAWAY, Status::E_H2_PREFACE, Status::E_TIMEOUT,
+        Status::E_CANCELLED, Status::E_CLOSED, Status::E_TLS_TRUNCATED})
+    EXPECT_FALSE(hung_up({.status = status}, {.fresh = true})) << status_name(status);
+}
+
 }  // namespace
 }  // namespace conpool::policy

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "policy/balancer.h"
 #include "unit/racer/race_rig.h"
@@ -219,6 +220,30 @@ TEST(Ejection, ChecksThatFailEjectUntilOnePasses) {
   EXPECT_EQ(rig.state(a4(2)), State::Cooling);
 }
 
+TEST(Ejection, ConnectsThatSucceedOnlyToHangUpEject) {
+  Rig rig(2);
+  for (int i = 1; i <= 3; ++i) {
+    rig.now = std::max(rig.now + kSecond, rig.balancer.view(a4(2)).cooling_until);
+    const Time started = rig.now;
+    rig.win(rig.begin(), a4(2));
+    EXPECT_EQ(rig.state(a4(2)), i == 1 ? State::Healthy : State::Cooling);
+    const uint64_t before = rig.balancer.generation();
+    rig.balancer.hung_up(rig.now, a4(2), started);
+    EXPECT_GT(rig.balancer.generation(), before);  // dials that wait ask again
+    rig.balancer.connection_closed(a4(2));
+    EXPECT_EQ(rig.state(a4(2)), i < 3 ? State::Cooling : State::Ejected) << i;
+    rig.look();
+    EXPECT_FALSE(rig.in_order(a4(2)));  // it would win its races
+  }
+  EXPECT_EQ(rig.balancer.view(a4(2)).failures, 3u);
+  rig.now = rig.balancer.view(a4(2)).cooling_until;
+  rig.win(rig.begin(), a4(2));
+  EXPECT_EQ(rig.state(a4(2)), State::Ejected);
+  rig.balancer.answered(a4(2));
+  EXPECT_EQ(rig.state(a4(2)), State::Healthy);
+  EXPECT_EQ(rig.balancer.view(a4(2)).failed_in_row, 0u);
+}
+
 TEST(Ejection, VerdictsAndOurOwnShortagesNeverCount) {
   Rig rig(3);
   for (const Status status : {Status::E_TLS_CERTIFICATE, Status::E_TLS_CONFIG, Status::E_FD_LIMIT,
@@ -233,11 +258,13 @@ TEST(Ejection, VerdictsAndOurOwnShortagesNeverCount) {
   }
 }
 
-TEST(Ejection, ChecksOfUnknownAddressesAreIgnored) {
+TEST(Ejection, WhatIsToldOfUnknownAddressesIsIgnored) {
   Rig rig(2);
   const uint64_t before = rig.balancer.generation();
   rig.balancer.check_passed(0, a4(9));
   rig.balancer.check_failed(0, a4(9), Failure{.status = Status::E_CONNECT_REFUSED});
+  rig.balancer.answered(a4(9));
+  rig.balancer.hung_up(0, a4(9), 0);
   EXPECT_EQ(rig.balancer.generation(), before);
   EXPECT_EQ(rig.balancer.views().size(), 2u);
   EXPECT_EQ(rig.balancer.view(a4(9)).state, State::Healthy);
@@ -346,6 +373,7 @@ TEST(Ejection, RandomWalksKeepTheBounds) {
     std::vector<DialToken> dials;
     std::vector<Choice> order;
     std::vector<SortedAddress> list;
+    std::set<SocketAddress> hung_up;  // since their last answer
     Time now = 0;
     for (int step = 0; step < 200; ++step) {
       now += ms(rng.between(0, rng.up_to(5) == 0 ? 5000 : 50));
@@ -376,14 +404,22 @@ TEST(Ejection, RandomWalksKeepTheBounds) {
           if (view.state == State::Ejected && hope) {
             ASSERT_EQ(in, now >= view.cooling_until) << seed;
           }
-          if (view.state == State::Healthy || view.state == State::Cooling) {
+          if (view.state == State::Healthy ||
+              (view.state == State::Cooling && !hung_up.contains(view.address))) {
             ASSERT_TRUE(in) << seed;
           }
         }
       } else if (kind == 8) {
         balancer.check_passed(now, address);
+        hung_up.erase(address);
       } else if (kind == 9) {
         balancer.check_failed(now, address, Failure{.status = Status::E_CHECK_FAILED});
+      } else if (kind == 10) {
+        balancer.hung_up(now, address, now - static_cast<Time>(rng.up_to(kSecond)));
+        hung_up.insert(address);
+      } else if (kind == 11) {
+        balancer.answered(address);
+        hung_up.erase(address);
       } else if (!dials.empty()) {
         const size_t index = rng.up_to(dials.size() - 1);
         const DialToken token = dials[index];

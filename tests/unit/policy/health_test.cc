@@ -364,6 +364,63 @@ TEST(AddressHealthTest, FailedChecksInARowOutlastSuccessfulConnects) {
   EXPECT_EQ(h.health.failures(), 3u);
 }
 
+TEST(AddressHealthTest, HangUpsInARowOutlastSuccessfulConnectsUntilAnAnswer) {
+  Health h;
+  Time now = 0;
+  for (int i = 0; i < 3; ++i) {
+    now += 10 * kSecond;
+    h.health.opened(now, h.options);
+    EXPECT_EQ(h.health.state(), i == 0 ? State::Healthy : State::Cooling);
+    h.health.hung_up(now, now - ms(5), h.options, h.rng);
+    EXPECT_EQ(h.health.state(), State::Cooling);
+    EXPECT_EQ(h.health.failures(), i + 1u);
+    EXPECT_EQ(h.health.may_be_ejected(h.options), i == 2);
+  }
+  const Nanos cooldown = h.health.cooling_until() - now;  // that of the third step
+  EXPECT_GE(cooldown, ms(640) / 5 * 4);
+  EXPECT_LE(cooldown, ms(640) / 5 * 6);
+  now += 10 * kSecond;
+  h.health.opened(now, h.options);
+  EXPECT_FALSE(h.health.wants_probe(now + h.options.cooldown - 1));  // one connection is enough
+  h.health.answered();
+  EXPECT_EQ(h.health.state(), State::Healthy);
+  h.health.hung_up(now, now - ms(5), h.options, h.rng);
+  EXPECT_EQ(h.health.failures(), 1u);
+}
+
+TEST(AddressHealthTest, AConnectionThatNobodyUsesEndsNoWait) {
+  Health h;
+  h.health.hung_up(kSecond, kSecond, h.options, h.rng);
+  h.health.probe_started();
+  h.health.opened(2 * kSecond, h.options);
+  EXPECT_EQ(h.health.state(), State::Cooling);
+  EXPECT_TRUE(h.health.wants_probe(2 * kSecond + h.options.cooldown));
+}
+
+TEST(AddressHealthTest, ConnectionsOfOneOutageThatHangUpCountOnce) {
+  Health h;
+  // Ten connects at a time; the requests on all of them are reset.
+  for (int i = 0; i < 10; ++i)
+    h.health.hung_up(ms(20) + i, ms(10), h.options, h.rng);
+  EXPECT_EQ(h.health.failures(), 1u);
+  // So does a connect that began before the first of them was known.
+  h.health.opened(ms(29), h.options);
+  h.health.hung_up(ms(30), ms(19), h.options, h.rng);
+  EXPECT_EQ(h.health.failures(), 1u);
+  // A later one tells something new.
+  h.health.hung_up(ms(50), ms(40), h.options, h.rng);
+  EXPECT_EQ(h.health.state(), State::Cooling);
+  EXPECT_EQ(h.health.failures(), 2u);
+}
+
+TEST(AddressHealthTest, APassedCheckTakesHangUpsBack) {
+  Health h;
+  for (int i = 1; i <= 2; ++i)
+    h.health.hung_up(i * kMinute, i * kMinute, h.options, h.rng);
+  h.health.check_passed(3 * kMinute);
+  EXPECT_EQ(h.health.failures(), 0u);
+}
+
 TEST(AddressHealthTest, ReadmittedItCoolsToItsEnd) {
   Health h;
   Time now = 0;
