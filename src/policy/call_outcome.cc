@@ -37,9 +37,16 @@ CallOutcome outcome_of_dial(const Failure& failure) {
 }
 
 bool hung_up(const Failure& failure, const FailedSend& send) {
-  if (!send.fresh || send.stale) return false;
-  return failure.status == Status::E_HTTP_NO_RESPONSE ||
-         status_class(failure.status) == StatusClass::CONNECT;
+  if (!send.fresh || send.stale || local_shortage(failure)) return false;
+  switch (failure.status) {
+    case Status::E_HTTP_NO_RESPONSE:
+    case Status::E_CONNECTION_CLOSED:
+    case Status::E_CONNECTION_RESET:
+    case Status::E_CONNECTION_FAILED:
+      return true;
+    default:
+      return false;
+  }
 }
 
 CallOutcome outcome_of_send(const Failure& failure, const FailedSend& send) {

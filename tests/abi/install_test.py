@@ -11,10 +11,12 @@ import sys
 import tempfile
 import unittest
 
-from installed import Installed, meson
-from peer import LineServer
-
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests/support"))
+
+from installed import Installed, meson  # noqa: E402
+from peer import LineServer  # noqa: E402
+
 EXAMPLE = os.path.join(ROOT, "docs/examples/lease.c")
 BUILD = ""
 

@@ -71,8 +71,10 @@ TEST(HungUp, IsTheEndOfANewConnectionBeforeAnyAnswer) {
   for (const Status status :
        {Status::E_HTTP_TRUNCATED, Status::E_HTTP_MALFORMED, Status::E_HTTP_FIRST_BYTE_TIMEOUT,
         Status::E_H2_STREAM_RESET, Status::E_H2_GOAWAY, Status::E_H2_PREFACE, Status::E_TIMEOUT,
-        Status::E_CANCELLED, Status::E_CLOSED, Status::E_TLS_TRUNCATED})
+        Status::E_CANCELLED, Status::E_CLOSED, Status::E_TLS_TRUNCATED, Status::E_STALL_TIMEOUT})
     EXPECT_FALSE(hung_up({.status = status}, {.fresh = true})) << status_name(status);
+  EXPECT_FALSE(hung_up({.status = Status::E_CONNECTION_FAILED, .os_error = ENOBUFS},
+                       {.fresh = true}));
 }
 
 }  // namespace
