@@ -1,6 +1,7 @@
 // Bodies of requests: bytes in memory, a file, or pieces that come while the request runs.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>

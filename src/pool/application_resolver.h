@@ -1,6 +1,7 @@
 // The application as resolver: questions go out as events of a queue, answers come back by mail.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
