@@ -9,7 +9,7 @@ namespace conpool::policy {
 
 struct Balancer::Rank {
   // The order of the tiers rules over the order of the classes.
-  enum class Tier : uint8_t { Normal, Suspect, Cooling };
+  enum class Tier : uint8_t { Normal, Suspect, Cooling, Deceiving };
   const SocketAddress* address = nullptr;
   Record* record = nullptr;
   Tier tier = Tier::Normal;
@@ -146,13 +146,11 @@ std::vector<Balancer::Rank> Balancer::usable(Time now, const Dial* running) {
   ranks.reserve(present_.size());
   const Record* first = nullptr;  // the first to have cooled down
   bool hope = false;              // some address may work
-  bool honest = false;            // some address can be tried whose connects tell something
   for (const SocketAddress& address : present_) {
     const Record* record = find(address);
     const AddressHealth& health = record->health;
     hope |= health.state() == AddressHealth::State::Healthy ||
             health.state() == AddressHealth::State::Suspect;
-    honest |= !health.left_out(now) && !health.deceives(now);
     if (first == nullptr || health.cooling_until() < first->health.cooling_until()) first = record;
   }
   for (const SocketAddress& address : present_) {
@@ -161,10 +159,8 @@ std::vector<Balancer::Rank> Balancer::usable(Time now, const Dial* running) {
     rank.record = find(address);
     rank.class_index = rank.record->class_index;
     const bool prober = running != nullptr && running->probe && running->first == rank.record;
-    const bool deceives = honest && rank.record->health.deceives(now);
     const bool last_hope = !hope && rank.record == first;
-    const bool in = !deceives && (!rank.record->health.left_out(now) || last_hope);
-    if (in || prober) ranks.push_back(rank);
+    if (!rank.record->health.left_out(now) || prober || last_hope) ranks.push_back(rank);
   }
   return ranks;
 }
@@ -174,7 +170,10 @@ std::vector<Balancer::Rank> Balancer::ranked(Time now, const Dial* running) {
   if (options_.policy == BalancePolicy::Rfc6724) {
     for (Rank& rank : ranks) {
       rank.probe = rank.record->health.ejected() && rank.record->health.wants_probe(now);
+      if (rank.record->health.deceives(now)) rank.tier = Rank::Tier::Deceiving;
     }
+    std::stable_partition(ranks.begin(), ranks.end(),
+                          [](const Rank& rank) { return rank.tier != Rank::Tier::Deceiving; });
     return ranks;
   }
   classify(now, ranks);
@@ -207,7 +206,7 @@ void Balancer::classify(Time now, std::vector<Rank>& ranks) {
       case AddressHealth::State::Cooling:
       case AddressHealth::State::Ejected:
       case AddressHealth::State::Probing:
-        rank.tier = Rank::Tier::Cooling;
+        rank.tier = rank.record->health.deceives(now) ? Rank::Tier::Deceiving : Rank::Tier::Cooling;
         break;
     }
   }
@@ -310,6 +309,10 @@ void Balancer::write_order(const std::vector<Rank>& ranks, std::vector<Choice>* 
                        before->class_index == rank.class_index &&
                        before->address->family() == rank.address->family();
     if (before != nullptr && !alike) ++class_index;
+    // Only a failure of those before it, or their silence, leads to one that hangs up.
+    const bool last_resort = rank.tier == Rank::Tier::Deceiving;
+    if (last_resort && before != nullptr && before->tier != rank.tier)
+      order->back().expected_delay = options_.delay_max;
     before = &rank;
     Choice choice;
     choice.address = *rank.address;

@@ -14,8 +14,9 @@
 //                 cooldown ends: then it is probed like a cooling one. At most eject_most percent
 //                 of the present addresses are, and never all: the one address of an endpoint never
 //                 is. With no other that may work, the order holds whichever cooldown ends first
-//                 all the same. One that hung up (address_health.h) is not in the orders either
-//                 while it cools, if another is that did not: it would win the races
+//                 all the same
+//   last resort   an address that hung up (address_health.h) goes behind all others while it cools,
+//                 and the one before it gets delay_max: it would win every race otherwise
 //   band          an address slower than max(2 · best, best + 20 ms) goes after the faster ones of
 //   its
 //                 class. Every probe_every-th order leaves it out, so that old measurements cannot

@@ -115,6 +115,20 @@ TEST_F(Health, AnAddressThatAcceptsOnlyToHangUpIsLeftOut) {
   EXPECT_GE(requests_of(*first, "GET") - before, 100u);
 }
 
+// As of "localhost", where often one family has no server: the other has to be tried again.
+TEST_F(Health, AnAddressThatHungUpIsTriedWhereTheOthersRefuse) {
+  open();
+  conpool_endpoint* at =
+      world.endpoint("http://both.test", {{"pool.max_uses", "1"}, {"breaker.mode", "off"}});
+  world.network.host("192.0.2.1").syn = io::SimSyn::Refuse;
+  for (int i = 0; i < 20; ++i) {
+    second->set_answer(HttpAnswer{.fault = origin::HttpFault::Reset});
+    EXPECT_EQ(world.perform(at, {}).status, CONPOOL_E_HTTP_NO_RESPONSE) << i;
+    second->set_answer(HttpAnswer{.text = "x"});
+    EXPECT_TRUE(world.perform(at, {}).ok()) << i;
+  }
+}
+
 TEST_F(Health, AWrongStatusKeepsTheEjection) {
   open();
   conpool_endpoint* at = endpoint(checked({{"health.check", "get"}, {"health.status", "200,204"}}));
