@@ -254,7 +254,7 @@ void Call::on_head(session::ResponseHead head) {
     progressed();
     answered_ = true;
     head_at_ = progress_;
-    if (uses_ == 1) endpoint_->first_answer(*facts_, true);
+    if (connection_->note_answer()) endpoint_->first_answer(*facts_, true);
     if (retry_status(head)) return arm_timer();
     transition(State::Delivering);
     head_ = std::make_shared<const session::ResponseHead>(std::move(head));

@@ -55,7 +55,8 @@ void Call::note_failed_send(const session::ExchangeEnd& ended) {
                             .second = now() - granted_,
                             .text = facts_->address});
   const policy::FailedSend send{.proof = ended.proof, .stale = ended.stale, .fresh = uses_ == 1};
-  if (policy::hung_up(ended.failure, send)) endpoint_->first_answer(*facts_, false);
+  if (!ended.served && policy::hung_up(ended.failure, send))
+    endpoint_->first_answer(*facts_, false);
   const CallOutcome outcome = policy::outcome_of_send(ended.failure, send);
   if (outcome != CallOutcome::Ignored)
     endpoint_->report(*this, outcome, failure_text(ended.failure) + " from " + facts_->address);

@@ -125,12 +125,13 @@ void AddressHealth::succeeded() {
   if (state_ != State::Healthy) transition(State::Healthy);
 }
 
-void AddressHealth::opened(Time now, const HealthOptions& options) {
+void AddressHealth::opened(Time now, const HealthOptions& options, Rng& rng) {
   if (hung_up_ == 0) return succeeded();
   weight_ = 0;
   failures_ = 0;
   awaits_answer_ = true;
-  cooling_until_ = deadline_after(now, options.cooldown);
+  cooling_until_ =
+      deadline_after(now, reconnect_delay(options.cooldown, options.cooldown_max, hung_up_, rng));
   const State to = ejected_ ? State::Ejected : State::Cooling;
   if (state_ != to) transition(to);
 }

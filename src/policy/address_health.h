@@ -128,8 +128,8 @@ class AddressHealth {
   void slow_ended();               // that attempt ended without blame
   void connected(Time now);        // TCP answered: proof
   void succeeded();                // ready for use: the weight is 0 again
-  // A dial won: the same, but for an address that hung up, which then has one cooldown to answer.
-  void opened(Time now, const HealthOptions& options);
+  // A dial won: the same, but for an address that hung up, which has its cooldown again to answer.
+  void opened(Time now, const HealthOptions& options, Rng& rng);
   // An attempt that started at `started` ended badly. Failures of one outage count once: those of
   // attempts that began before the last counted failure, and those met while the address cools
   // anyway.

@@ -159,7 +159,8 @@ std::vector<Balancer::Rank> Balancer::usable(Time now, const Dial* running) {
     rank.record = find(address);
     rank.class_index = rank.record->class_index;
     const bool prober = running != nullptr && running->probe && running->first == rank.record;
-    const bool last_hope = !hope && rank.record == first;
+    // One that hung up works again without a word: its connects never failed.
+    const bool last_hope = !hope && (rank.record == first || rank.record->health.deceives(now));
     if (!rank.record->health.left_out(now) || prober || last_hope) ranks.push_back(rank);
   }
   return ranks;
@@ -309,14 +310,12 @@ void Balancer::write_order(const std::vector<Rank>& ranks, std::vector<Choice>* 
                        before->class_index == rank.class_index &&
                        before->address->family() == rank.address->family();
     if (before != nullptr && !alike) ++class_index;
-    // Only a failure of those before it, or their silence, leads to one that hangs up.
-    const bool last_resort = rank.tier == Rank::Tier::Deceiving;
-    if (last_resort && before != nullptr && before->tier != rank.tier)
-      order->back().expected_delay = options_.delay_max;
     before = &rank;
     Choice choice;
     choice.address = *rank.address;
     choice.class_index = class_index;
+    choice.cooling = rank.tier == Rank::Tier::Cooling;
+    choice.last_resort = rank.tier == Rank::Tier::Deceiving;
     if (options_.adaptive) {
       choice.expected_delay =
           rank.record->rtt.attempt_delay(options_.delay_min, options_.delay_max);
@@ -471,7 +470,7 @@ void Balancer::end_dial(Time now, DialToken token, const SocketAddress* winner) 
   if (winner != nullptr) {
     Record& record = records_[*winner];
     end_attempt(now, *running, *winner, Blame::None);
-    record.health.opened(now, options_.health);
+    record.health.opened(now, options_.health, rng_);
     ++record.open;
     count_family(now, *running, *winner);
   }

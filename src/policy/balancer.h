@@ -16,7 +16,7 @@
 //                 is. With no other that may work, the order holds whichever cooldown ends first
 //                 all the same
 //   last resort   an address that hung up (address_health.h) goes behind all others while it cools,
-//                 and the one before it gets delay_max: it would win every race otherwise
+//                 and the race waits for those before it: it would win every race otherwise
 //   band          an address slower than max(2 · best, best + 20 ms) goes after the faster ones of
 //   its
 //                 class. Every probe_every-th order leaves it out, so that old measurements cannot
@@ -83,6 +83,8 @@ struct Choice {
   SocketAddress address;
   uint32_t class_index = 0;  // renumbered along the order: the race's leading family is the head's
   Nanos expected_delay = 0;  // 0 = connect_delay
+  bool cooling = false;      // failed lately
+  bool last_resort = false;  // hung up lately: behind all others
 };
 
 class Balancer {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "observe/counters.h"
 #include "pool/facts.h"
@@ -37,6 +38,8 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   void begin_lease(Waiter& waiter);
   // The waiter's place is free again, or gone.
   void end_lease(Waiter& waiter, session::LeaseEnd how);
+  // A response's head came. Whether it is the connection's first.
+  bool note_answer() { return !std::exchange(answered_, true); }
   Result<raw::Lent> lend(bool blocking);
   // Tells the breaker what the leases came to that still hold it.
   void report_holders(policy::CallOutcome outcome, const std::string& cause);
@@ -64,6 +67,7 @@ class Connection final : public ConnectionRecord, public io::Discardable, privat
   std::unique_ptr<session::Session> session_;
   observe::Metrics& figures_;
   std::shared_ptr<const ConnectionFacts> facts_;
+  bool answered_ = false;
   List<Waiter, HolderTag> holders_;
   std::unique_ptr<Probe> probe_;
   uint64_t counted_in_ = 0;

@@ -101,11 +101,13 @@ std::vector<racer::Candidate> DialRun::candidates() {
   const std::vector<uint16_t>& ports = endpoint_.spec().target.ports;
   std::vector<racer::Candidate> candidates;
   candidates.reserve(order.size());
+  const auto ranks = static_cast<uint32_t>(std::max<size_t>(ports.size(), 1));
   for (policy::Choice& choice : order) {
     const auto port = std::find(ports.begin(), ports.end(), choice.address.port());
     const auto rank = port == ports.end() ? 0 : static_cast<uint32_t>(port - ports.begin());
-    candidates.push_back(
-        {std::move(choice.address), choice.class_index, choice.expected_delay, rank});
+    candidates.push_back({std::move(choice.address), choice.class_index, choice.expected_delay,
+                          choice.last_resort ? ranks + rank : rank, choice.cooling,
+                          choice.last_resort});
   }
   return candidates;
 }
@@ -194,7 +196,11 @@ void DialRun::dialed(dial::Established established) {
   const SocketAddress address = established.address;
   drop_dial();
   if (address.family() != first_family_) endpoint_.figures().add(Counter::RaceFallbacks);
-  with_health(address, [&](policy::Balancer&) { end_round(&address); });
+  const policy::AddressHealth::State before = endpoint_.balancer().health(address);
+  end_round(&address);
+  // One that goes on cooling has yet to bring an answer.
+  if (endpoint_.balancer().health(address) == policy::AddressHealth::State::Healthy)
+    endpoint_.health_changed(address, before);
   endpoint_.dial_succeeded(*this, std::move(established));
 }
 

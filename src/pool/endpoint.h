@@ -114,10 +114,11 @@ class Endpoint final : private Environment, private resolver::LookupHandler {
   bool take_check_permit();
   void return_check_permit();
   void check_ended(const SocketAddress& address, const Result<void>& verdict, Nanos took);
-  // What the first request on a connection met: an answer, or the connection's end without one.
+  // What a connection brought first: an answer to one of its requests, or its end.
   void first_answer(const ConnectionFacts& connection, bool came);
   // Tells of what became of an address's health since it was `before`.
   void health_changed(const SocketAddress& address, policy::AddressHealth::State before);
+  void tell_health(const SocketAddress& address);
 
   io::Loop& loop();
   Time now();

@@ -59,13 +59,17 @@ void Endpoint::check_ended(const SocketAddress& address, const Result<void>& ver
 }
 
 void Endpoint::first_answer(const ConnectionFacts& connection, bool came) {
-  const policy::AddressHealth::State before = balancer_.health(connection.peer);
+  const SocketAddress& address = connection.peer;
+  const policy::Balancer::View before = balancer_.view(address);
   if (came) {
-    balancer_.answered(connection.peer);
+    balancer_.answered(address);
+    health_changed(address, before.state);
   } else {
-    balancer_.hung_up(now(), connection.peer, connection.opened - connection.timing.total);
+    figures_of(address).add(Counter::AddressFailures);
+    balancer_.hung_up(now(), address, connection.opened - connection.timing.total);
+    // Those of one outage are told once.
+    if (balancer_.view(address).failed_in_row != before.failed_in_row) tell_health(address);
   }
-  health_changed(connection.peer, before);
   touch();
 }
 
@@ -75,12 +79,18 @@ void Endpoint::health_changed(const SocketAddress& address, policy::AddressHealt
   const Health after = balancer_.health(address);
   if (before == after || after == Health::Suspect) return;
   if (after == Health::Healthy && before == Health::Suspect) return;
+  tell_health(address);
+}
+
+void Endpoint::tell_health(const SocketAddress& address) {
+  using Health = policy::AddressHealth::State;
+  const policy::Balancer::View view = balancer_.view(address);
+  const Health after = view.state;
   const EventKind kind = after == Health::Cooling   ? EventKind::AddressCooling
                          : after == Health::Ejected ? EventKind::AddressEjected
                          : after == Health::Probing ? EventKind::AddressProbing
                                                     : EventKind::AddressHealthy;
   if (after == Health::Ejected) figures_of(address).add(Counter::AddressEjections);
-  const policy::Balancer::View view = balancer_.view(address);
   const Nanos left = view.cooling_until - now();
   events_.emit({.kind = kind,
                 .time = now(),

@@ -14,7 +14,10 @@ struct Candidate {
   SocketAddress address;     // with its port
   uint32_t class_index = 0;  // preference over both families (RFC 6724 class); the lower one leads
   Nanos expected_delay = 0;  // the address's own attempt delay; 0 = connect_delay
-  uint32_t rank = 0;         // position of its port in the endpoint's list of ports
+  // Position of its port in the endpoint's list of ports; last resorts have ranks behind these.
+  uint32_t rank = 0;
+  bool cooling = false;      // failed lately: nobody waits long for it
+  bool last_resort = false;  // it connects only to hang up: tried when those before it have failed
 };
 
 class CandidateOrder {

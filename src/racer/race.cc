@@ -245,10 +245,10 @@ void Race::start_one(Time now) {
   AttemptRecord attempt;
   attempt.id = static_cast<AttemptId>(attempts_.size() + 1);
   attempt.candidate = *order_.next();
-  attempt.delay = delay_of(attempt.candidate);
   attempt.started = now;
   attempt.deadline = deadline_after(now, options_.connect_timeout);
   order_.mark_tried();
+  attempt.delay = delay_of(attempt.candidate);
   last_start_ = now;
   next_start_ = now + attempt.delay;
   actions_.push_back({.kind = ActionKind::Start, .id = attempt.id});
@@ -369,7 +369,11 @@ void Race::arm() {
   actions_.push_back({.kind = ActionKind::Arm, .deadline = at});
 }
 
+// Until the next candidate is tried, too.
 Nanos Race::delay_of(const Candidate& candidate) const {
+  const Candidate* next = order_.next();
+  const bool sound = !candidate.cooling && !candidate.last_resort;
+  if (sound && next != nullptr && next->last_resort) return options_.delay_max;
   if (candidate.expected_delay <= 0) return options_.connect_delay;
   return std::clamp(candidate.expected_delay, options_.delay_min, options_.delay_max);
 }

@@ -87,7 +87,12 @@ TEST(Proofs, OfWhatEndedWithoutAWord) {
   stream.queue().close();
   EXPECT_FALSE(stream.next().error().safe_to_retry());
 
-  const Connection lease = pool.endpoint(silent.url()).value().acquire().value();
+  // Nobody reads, so the write cannot end before it is cancelled.
+  Server deaf([](int fd) {
+    pollfd closed{fd, POLLRDHUP, 0};
+    poll(&closed, 1, -1);
+  });
+  const Connection lease = pool.endpoint(deaf.url()).value().acquire().value();
   const std::string much(64 << 20, 'x');
   Op<std::uint64_t> write = lease.start_write(much).value();
   write.cancel();

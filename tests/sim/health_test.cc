@@ -127,6 +127,14 @@ TEST_F(Health, AnAddressThatHungUpIsTriedWhereTheOthersRefuse) {
     second->set_answer(HttpAnswer{.text = "x"});
     EXPECT_TRUE(world.perform(at, {}).ok()) << i;
   }
+  // However long it was away, and ejected at last, for which the other's failures leave room.
+  second->set_answer(HttpAnswer{.fault = origin::HttpFault::Reset});
+  for (int i = 0; i < 600; ++i) {
+    world.run_for(100 * kMillisecond);
+    EXPECT_EQ(world.perform(at, {}).status, CONPOOL_E_HTTP_NO_RESPONSE) << i;
+  }
+  second->set_answer(HttpAnswer{.text = "x"});
+  EXPECT_TRUE(world.perform(at, {}).ok());
 }
 
 TEST_F(Health, AWrongStatusKeepsTheEjection) {

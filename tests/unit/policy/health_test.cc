@@ -369,7 +369,7 @@ TEST(AddressHealthTest, HangUpsInARowOutlastSuccessfulConnectsUntilAnAnswer) {
   Time now = 0;
   for (int i = 0; i < 3; ++i) {
     now += 10 * kSecond;
-    h.health.opened(now, h.options);
+    h.health.opened(now, h.options, h.rng);
     EXPECT_EQ(h.health.state(), i == 0 ? State::Healthy : State::Cooling);
     h.health.hung_up(now, now - ms(5), h.options, h.rng);
     EXPECT_EQ(h.health.state(), State::Cooling);
@@ -380,8 +380,8 @@ TEST(AddressHealthTest, HangUpsInARowOutlastSuccessfulConnectsUntilAnAnswer) {
   EXPECT_GE(cooldown, ms(640) / 5 * 4);
   EXPECT_LE(cooldown, ms(640) / 5 * 6);
   now += 10 * kSecond;
-  h.health.opened(now, h.options);
-  EXPECT_FALSE(h.health.wants_probe(now + h.options.cooldown - 1));  // one connection is enough
+  h.health.opened(now, h.options, h.rng);
+  EXPECT_FALSE(h.health.wants_probe(now + ms(640) / 5 * 4 - 1));  // one connection is enough
   h.health.answered();
   EXPECT_EQ(h.health.state(), State::Healthy);
   h.health.hung_up(now, now - ms(5), h.options, h.rng);
@@ -392,9 +392,9 @@ TEST(AddressHealthTest, AConnectionThatNobodyUsesEndsNoWait) {
   Health h;
   h.health.hung_up(kSecond, kSecond, h.options, h.rng);
   h.health.probe_started();
-  h.health.opened(2 * kSecond, h.options);
+  h.health.opened(2 * kSecond, h.options, h.rng);
   EXPECT_EQ(h.health.state(), State::Cooling);
-  EXPECT_TRUE(h.health.wants_probe(2 * kSecond + h.options.cooldown));
+  EXPECT_TRUE(h.health.wants_probe(2 * kSecond + h.options.cooldown / 5 * 6));
 }
 
 TEST(AddressHealthTest, ConnectionsOfOneOutageThatHangUpCountOnce) {
@@ -404,7 +404,7 @@ TEST(AddressHealthTest, ConnectionsOfOneOutageThatHangUpCountOnce) {
     h.health.hung_up(ms(20) + i, ms(10), h.options, h.rng);
   EXPECT_EQ(h.health.failures(), 1u);
   // So does a connect that began before the first of them was known.
-  h.health.opened(ms(29), h.options);
+  h.health.opened(ms(29), h.options, h.rng);
   h.health.hung_up(ms(30), ms(19), h.options, h.rng);
   EXPECT_EQ(h.health.failures(), 1u);
   // A later one tells something new.

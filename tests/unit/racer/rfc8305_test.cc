@@ -215,6 +215,48 @@ TEST(Rfc8305, C3_TheMeasuredDelayOfTheAttemptRules) {
                                  "240 start 192.0.2.3:443", "2240 start 192.0.2.4:443"}));
 }
 
+// An address that connects only to hang up would win against a slower one.
+TEST(Rfc8305, C3_ALastResortGoesBehindBothFamiliesAndWaitsForThem) {
+  Clock clock;
+  RaceRig rig(clock, named([](RaceOptions& o) { o.await_v6 = o.await_v4 = false; }));
+  std::vector<Candidate> list = candidates({a4(1), a6(1), a6(2)});
+  list[0].last_resort = true;
+  list[0].rank = 1;
+  rig.paths[a6(1)] = kRefuses;
+  rig.paths[a6(2)].rtt = ms(600);
+  rig.start(list);
+  clock.run_until(5 * kSecond);
+  EXPECT_EQ(rig.starts(), (Lines{"0 start [2001:db8::1]:443", "10 start [2001:db8::2]:443"}));
+  EXPECT_EQ(rig.log.back(), "610 won [2001:db8::2]:443");
+}
+
+TEST(Rfc8305, C3_ALastResortIsTriedAtOnceAfterTheOthersFailed) {
+  Clock clock;
+  RaceRig rig(clock, named([](RaceOptions& o) { o.await_v6 = o.await_v4 = false; }));
+  std::vector<Candidate> list = candidates({a4(1), a6(1)});
+  list[0].last_resort = true;
+  list[0].rank = 1;
+  rig.paths[a6(1)] = kRefuses;
+  rig.start(list);
+  clock.run_until(5 * kSecond);
+  EXPECT_EQ(rig.starts(), (Lines{"0 start [2001:db8::1]:443", "10 start 192.0.2.1:443"}));
+}
+
+TEST(Rfc8305, C3_NobodyWaitsLongForWhatFailedLately) {
+  Clock clock;
+  RaceRig rig(clock, named([](RaceOptions& o) { o.await_v6 = o.await_v4 = false; }));
+  std::vector<Candidate> list = candidates({a6(1), a4(1), a4(2)});
+  list[0].cooling = true;
+  list[1].last_resort = list[2].last_resort = true;
+  list[1].rank = list[2].rank = 1;
+  for (const SocketAddress& address : {a6(1), a4(1), a4(2)})
+    rig.paths[address] = kSilent;
+  rig.start(list);
+  clock.run_until(5 * kSecond);
+  EXPECT_EQ(rig.starts(), (Lines{"0 start [2001:db8::1]:443", "250 start 192.0.2.1:443",
+                                 "500 start 192.0.2.2:443"}));
+}
+
 TEST(Rfc8305, C4_TenMillisecondsLieBetweenStartsEvenAfterInstantFailures) {
   Clock clock;
   RaceRig rig(clock, named());
