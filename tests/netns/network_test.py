@@ -86,6 +86,7 @@ class NetworkTest(unittest.TestCase):
             self.assertLess(took, SLACK_MS)
             client.sendall(b"x" * 3000)
             self.assertGreater(len(client.recv(65536)), 0)
+            self.net.wait_packets("SYN-ACK", since=self.since, source=address)
             self.assertEqual(len(self.syns(address)), 1)
             self.assertEqual(len(self.syns(address, "SYN-ACK")), 1)
 
@@ -148,6 +149,7 @@ class NetworkTest(unittest.TestCase):
         took, error, _ = self.connect(V4_COUNTED)
         self.assertEqual(error, 0)
         self.assertGreaterEqual(took, 900)
+        self.net.wait_packets("SYN", 2, since=self.since, target=V4_COUNTED)  # told after it was passed on
         self.assertEqual([s["fate"] for s in self.syns(V4_COUNTED)], ["dropped", "passed"])
         self.net.policy(V4_COUNTED, nth=4, nth_fate="reset")  # SYN, SYN-ACK, ACK, data
         _, error, client = self.connect(V4_COUNTED)
