@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <future>
 #include <set>
 #include <thread>
 
@@ -198,7 +199,11 @@ TEST(Streams, ComeInParts) {
 }
 
 TEST(Streams, SendTheirBodyInPieces) {
-  HttpServer server(HttpServer::echo);
+  std::promise<void> asked;  // the request must not end before all was asked of it
+  HttpServer server([ready = asked.get_future().share()](const HttpRequest& request) {
+    ready.wait();
+    return HttpServer::echo(request);
+  });
   const Pool pool = make_pool();
   Request request = pool.request("PUT", server.url()).value();
   ASSERT_TRUE(request.body_stream());
@@ -212,6 +217,7 @@ TEST(Streams, SendTheirBodyInPieces) {
   }
   EXPECT_TRUE(stream.write("", true));
   EXPECT_EQ(stream.write("more").status(), CONPOOL_E_WRONG_STATE);
+  asked.set_value();
   Parts parts;
   while (!stream.over())
     keep(&parts, stream.next(kLong).value());
