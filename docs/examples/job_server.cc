@@ -25,6 +25,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -56,6 +57,7 @@ constexpr std::size_t kInputMax = kLineMax + 1;  // a CR may follow the longest 
 constexpr std::size_t kConnectionsMax = 1000;
 constexpr std::size_t kDiscardMax = 1 << 20;  // of a client whose line was too long
 constexpr int kNumberMax = 50;                // of which a core takes tens of seconds
+constexpr int kWorkerNice = 5;                // against the loop's thread
 
 constexpr std::size_t kLogMax = 1 << 20;       // of which nobody has read
 constexpr unsigned kKeepaliveS = 15;           // then the kernel asks whether a client is there
@@ -204,6 +206,8 @@ class Workers {
 
  private:
   void work() {
+    // Linux: of this thread alone. The loop's goes first where there are too few cores for all.
+    (void)setpriority(PRIO_PROCESS, 0, kWorkerNice);
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
       wake_.wait(lock, [this] { return ending_ || !waiting_.empty() || !last_.empty(); });
