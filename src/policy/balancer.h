@@ -18,9 +18,8 @@
 //   last resort   an address that hung up (address_health.h) goes behind all others while it cools,
 //                 and the race waits for those before it: it would win every race otherwise
 //   band          an address slower than max(2 · best, best + 20 ms) goes after the faster ones of
-//   its
-//                 class. Every probe_every-th order leaves it out, so that old measurements cannot
-//                 hold for ever (RFC 8305 §4: histories must converge)
+//                 its class. Every probe_every-th order leaves it out, so that old measurements
+//                 cannot hold for ever (RFC 8305 §4: histories must converge)
 //   paced         an address in a class of several that has not answered a connect just now
 //   (kProofLife);
 //                 a black hole is noticed only by the absence of answers, so an old proof proves

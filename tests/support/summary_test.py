@@ -104,7 +104,7 @@ class Scripts(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout.splitlines()[-1]), (1, "0 passed, 1 failed"))
 
     def test_a_signal_ends_what_runs(self):
-        done = self.run_script("(sleep 0.2; kill -TERM $$) &\nrun sleep 60\n")
+        done = self.run_script('run sh -c "kill -TERM $$; exec sleep 60"\n')
         self.assertEqual(done.returncode, 130)
         self.assertEqual(done.stdout.splitlines()[-1], "0 passed, 1 failed")
 

@@ -12,25 +12,23 @@ binding_packages=(clang rustc cargo rustfmt rust-clippy python3-httpx python3-re
 server_packages=(openssl nginx-light redis-server postgresql libhiredis-dev libpq-dev haproxy nghttp2-server nodejs
   dnsmasq-base unbound iproute2 nftables util-linux)
 
-child=
 summary_printed=
 meson_prefix=()  # a command to run the tests under
 
 # A signal must reach what runs in the foreground too: bash itself waits for it first.
 run() {
   "$@" &
-  child=$!
   local code=0
-  wait "$child" || code=$?
-  child=
+  wait "$!" || code=$?
   return "$code"
 }
 
 on_signal() {
-  if [ -n "$child" ]; then
+  local child
+  for child in $(jobs -pr); do
     kill -TERM "$child" 2>/dev/null || true
     wait "$child" 2>/dev/null || true
-  fi
+  done
   exit 130
 }
 
