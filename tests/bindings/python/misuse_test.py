@@ -1,4 +1,8 @@
-"""Wrong use ends in an exception or in a clean end, never in a crash or a hang."""
+"""Wrong use ends in an exception or in a clean end, never in a crash or a hang.
+
+CONPOOL_MISUSE_RUNS says how often each test runs, and each kind of call is interrupted: once, and
+twenty times, if it is not set.
+"""
 
 import asyncio
 import gc
@@ -16,8 +20,8 @@ import conpool
 from conpool import _engine, _ffi
 from support import RawServer, echo, line_server
 
-ROUNDS = os.environ.get("CONPOOL_INTERRUPTS", "20")
-EXITS = int(os.environ.get("CONPOOL_EXITS", "1"))
+RUNS = int(os.environ.get("CONPOOL_MISUSE_RUNS", "1"))
+INTERRUPTS = RUNS if RUNS > 1 else 20
 
 
 def script(text, *arguments, **options):
@@ -33,7 +37,17 @@ def script(text, *arguments, **options):
     return done.returncode, done.stdout, done.stderr
 
 
-class Closed(support.Case):
+class Misuse(support.Case):
+    def run(self, result=None):
+        result = result or self.defaultTestResult()
+        for _ in range(RUNS):
+            super().run(result)
+            if not result.wasSuccessful():
+                break
+        return result
+
+
+class Closed(Misuse):
     def test_twice(self):
         client = conpool.Client()
         client.close()
@@ -173,7 +187,7 @@ class Closed(support.Case):
                 lambda loop, context: shouted.append(context)
             )
             async with conpool.AsyncClient(breaker_mode="off") as client:
-                for _ in range(int(ROUNDS)):
+                for _ in range(20):
                     response = await client.open_stream("POST", server.url, content=pieces())
                     del response
                     tasks = [
@@ -188,7 +202,7 @@ class Closed(support.Case):
                     queue.close()
 
         with RawServer(answer) as server, conpool.Client(breaker_mode="off") as client:
-            for _ in range(int(ROUNDS)):
+            for _ in range(20):
                 response = client.open_stream("GET", server.url)
                 self.assertEqual(next(response.iter_bytes()), b"x")
                 del response
@@ -239,7 +253,7 @@ class Closed(support.Case):
             del queue
 
 
-class Forked(support.Case):
+class Forked(Misuse):
     def child(self, work):
         """What a forked child answers as JSON; it must end with status 0."""
         read, write = os.pipe()
@@ -344,12 +358,11 @@ HOLD = """
 """
 
 
-class Exits(support.Case):
+class Exits(Misuse):
     def exits(self, text, status=0, stderr=""):
-        for _ in range(EXITS):
-            found = script(textwrap.dedent(HOLD) + textwrap.dedent(text))
-            self.assertEqual(found[0], status, found)
-            self.assertRegex(found[2], f"(?s)^{stderr}$")
+        found = script(textwrap.dedent(HOLD) + textwrap.dedent(text))
+        self.assertEqual(found[0], status, found)
+        self.assertRegex(found[2], f"(?s)^{stderr}$")
 
     def test_with_threads_in_requests(self):
         self.exits(
@@ -442,14 +455,14 @@ class Exits(support.Case):
 
 
 class Interrupts(support.Case):
-    """Each kind of call, interrupted at random moments; CONPOOL_INTERRUPTS is how often."""
+    """Each kind of call, interrupted at random moments."""
 
     def interrupts(self, *arguments):
         done = subprocess.run(
-            [sys.executable, os.path.join(support.HERE, "interrupts.py"), ROUNDS, *arguments],
+            [sys.executable, os.path.join(support.HERE, "interrupts.py"), str(INTERRUPTS), *arguments],
             capture_output=True,
             text=True,
-            timeout=30 + int(ROUNDS) * 2,
+            timeout=30 + INTERRUPTS * 2,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -460,7 +473,7 @@ class Interrupts(support.Case):
         found = self.interrupts()
         self.assertEqual([one["kind"] for one in found], interrupts.NAMES)
         for one in found:
-            self.assertEqual(one["rounds"], int(ROUNDS))
+            self.assertEqual(one["rounds"], INTERRUPTS)
 
     def test_several_in_each_call(self):
         self.interrupts(
