@@ -305,6 +305,49 @@ class Leases(support.Case):
                 self.assertFalse(reader.is_alive())
                 self.assertIsInstance(raised[0], (conpool.CancelledError, conpool.ClosedError))
 
+    def test_one_task_closes_what_another_reads_or_writes(self):
+        """The lease ends there and then, and the peer sees it, while the other task still waits."""
+
+        def serve(connection):
+            try:
+                if doing == "recv":
+                    connection.file.read()
+                else:
+                    over.wait(support.LONG_S)  # nothing is read: the other side cannot go on
+                    while connection.peer.recv(1 << 20):
+                        pass
+            except OSError:
+                pass
+            finally:
+                connection.close()
+                ended.set()
+
+        async def scenario(port):
+            async with conpool.AsyncClient() as client:
+                async with client.connect("127.0.0.1", port) as connection:
+                    what = (b"x" * (64 << 20),) if doing == "sendall" else ()
+                    waiting = asyncio.ensure_future(getattr(connection, doing)(*what))
+                    await asyncio.sleep(0)
+                    self.assertFalse(waiting.done())
+                    if ending != "leave":
+                        getattr(connection, ending)()
+                over.set()
+                loop = asyncio.get_running_loop()
+                # It could not end there if the closing waited for the task, which waits for it.
+                self.assertTrue(await loop.run_in_executor(None, ended.wait, support.LONG_S / 4))
+                with self.assertRaises((conpool.CancelledError, conpool.ClosedError)):
+                    await asyncio.wait_for(waiting, support.LONG_S / 4)
+                self.assertEqual(client.stats()["pool"]["figures"]["leases.active"], 0)
+
+        for doing in ("recv", "sendall"):
+            for ending in ("close", "release", "leave"):
+                with self.subTest(doing=doing, ending=ending):
+                    ended, over = threading.Event(), threading.Event()
+                    server = line_server()
+                    server.serve = serve
+                    with server:
+                        self.run_async(scenario(server.port))
+
     def test_a_cancelled_acquire_costs_no_connection(self):
         async def scenario(server):
             async with conpool.AsyncClient(

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from . import _ffi
@@ -31,8 +30,7 @@ class AsyncConnection(BaseConnection, AbstractAsyncContextManager["AsyncConnecti
         """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
         queue = self._client._queue()
         while not self._kept:
-            read, op = self._opened(), _ffi.Number()
-            begin = partial(lib.connection_read, read, size)
+            op, begin = _ffi.Number(), self._start(lib.connection_read, size)
             # The bytes of an earlier read come before those of another.
             inbox = self._left.popleft() if self._left else queue.start(begin, None, op)
             try:
@@ -51,11 +49,11 @@ class AsyncConnection(BaseConnection, AbstractAsyncContextManager["AsyncConnecti
     async def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""
         held = bytes(memoryview(data))
-        await self._run(partial(lib.connection_write, self._opened(), held, len(held)), held)
+        await self._run(self._start(lib.connection_write, held, len(held)), held)
 
     async def shutdown_write(self) -> None:
         """Ends our direction. Such a connection is not pooled again."""
-        await self._run(lambda *at: lib.connection_shutdown_write(self._opened(), *at))
+        await self._run(self._start(lib.connection_shutdown_write))
 
     async def __aexit__(self, kind: Any, *_: Any) -> None:
         self._end(_ffi.REUSABLE if kind is None else _ffi.BROKEN)
@@ -146,9 +144,6 @@ class AsyncClient(
         `url` is then the path; and the library's options of scope endpoint or request as keywords.
         """
         call = self._prepare(method, url, **given)
-        if call.pieces is None:
-            event = await self._queue().run(call.start, call.handle.keep, call.request)
-            return Response(event, call.request)
         exchange = self._exchange(call)
         try:
             return Response(await exchange.next_event(), call.request)

@@ -155,10 +155,9 @@ class BaseClient(Generic[Answer]):
             content = data
         request = Request(need(str, "a method is text", method).upper(), url, sent)
         handle = self._new_request(request, endpoint, {**self._times(timeout), **options})
-        for name, value in sent.raw:
-            _errors.told(lib.request_header, handle, name, len(name), value, len(value))
-        for name, value in Headers(trailers).raw:
-            _errors.told(lib.request_trailer, handle, name, len(name), value, len(value))
+        for add, lines in (lib.request_header, sent), (lib.request_trailer, Headers(trailers)):
+            for name, value in lines.raw:
+                _errors.told(add, handle, name, len(name), value, len(value))
         if idempotent is not None:
             check(lib.request_idempotent(handle, int(idempotent)))
         return Call(handle, request, set_body(handle, content, sent))
@@ -387,6 +386,12 @@ class BaseConnection:
 
     def _opened(self) -> _ffi.Lease:
         return opened(self._handle, "connection")
+
+    def _start(self, function: Any, *given: Any) -> Callable[..., int]:
+        """What starts an op on it; as _engine.Start. Who waits for the op holds no lease by it:
+        its last reference is to go when close() is called."""
+        self._opened()
+        return lambda *at: function(self._opened(), *given, *at)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -25,24 +25,22 @@ class Connection(BaseConnection, AbstractContextManager["Connection"]):
 
     def recv(self, size: int = 0) -> bytes:
         """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
-        if self._kept:
-            return self._take(size)
-        event = _ffi.Event()
-        try:
-            self._run(lambda *at: lib.connection_read(self._opened(), size, *at), None, event)
-            return _ffi.read_bytes(event)
-        except BaseException:
-            self._kept = _ffi.read_bytes(event)
-            raise
+        if not self._kept:
+            event = _ffi.Event()
+            try:
+                self._run(self._start(lib.connection_read, size), None, event)
+            finally:
+                self._kept += _ffi.read_bytes(event)
+        return self._take(size)
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Returns when the operating system has accepted all of it."""
         held = bytes(memoryview(data))
-        self._run(lambda *at: lib.connection_write(self._opened(), held, len(held), *at), held)
+        self._run(self._start(lib.connection_write, held, len(held)), held)
 
     def shutdown_write(self) -> None:
         """Ends our direction. Such a connection is not pooled again."""
-        self._run(lambda *at: lib.connection_shutdown_write(self._opened(), *at))
+        self._run(self._start(lib.connection_shutdown_write))
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self._end(_ffi.REUSABLE if kind is None else _ffi.BROKEN)

@@ -82,7 +82,7 @@ class Exchange:
 
     def _write(self, piece: bytes, last: bool) -> bool:
         """Whether the request wants more. The piece is held until its own event."""
-        queue, op = self._opened(), _ffi.Number()
+        queue, op = opened(self._queue, "response"), _ffi.Number()
         queue.keep["piece"] = piece
         status = lib.body_write(self._op, piece, len(piece), last, queue, 1, _ffi.out(op))
         if status == STATUSES["E_STALE"]:
@@ -99,13 +99,10 @@ class Exchange:
                 if self._room < 0:
                     raise StreamError(f"over {EARLY_BYTES} bytes came before all of the body went")
 
-    def _opened(self) -> _ffi.Owned:
-        return opened(self._queue, "response")
-
     def _next(self) -> _ffi.Event:
         event = _ffi.Event()
         while True:
-            taken = lib.queue_next(self._opened(), event, 1, SLICE_NS)
+            taken = lib.queue_next(opened(self._queue, "response"), event, 1, SLICE_NS)
             if taken == 1:
                 return event
             if taken < 0:
@@ -215,17 +212,7 @@ class LoopQueue:
         self, begin: Start, borrowed: Any = None, request: Request | None = None
     ) -> _ffi.Event:
         """An op from its start to its end. When the coroutine is cancelled, so is the op."""
-        op = _ffi.Number()
-        inbox = self.start(begin, borrowed, op)
-        try:
-            event = await inbox.next()
-        except BaseException:
-            inbox.abandon()
-            lib.op_cancel(op)
-            raise
-        if event.status != 0:
-            raise of_event(event, request)
-        return event
+        return await AsyncExchange(self, begin, request, borrowed).next_event()
 
     def close(self) -> None:
         """Cancels what still runs and lets the loop go."""
@@ -241,9 +228,11 @@ class LoopQueue:
 
 
 class AsyncExchange:
-    """A request of one asyncio loop whose body or whose response comes in parts."""
+    """An op of one asyncio loop; of a request, body and response may come in parts."""
 
-    def __init__(self, queue: LoopQueue, begin: Start, request: Request, borrowed: Any) -> None:
+    def __init__(
+        self, queue: LoopQueue, begin: Start, request: Request | None, borrowed: Any
+    ) -> None:
         self._queue, self._request, self._op = queue, request, _ffi.Number()
         self._inbox = queue.start(begin, borrowed, self._op)
         self._sender: asyncio.Task[None] | None = None

@@ -242,7 +242,8 @@ class Resize:
             return [piece] if piece else []
         self._held += piece or b""
         whole = len(self._held) - (len(self._held) % self._size if piece is not None else 0)
-        ready, self._held = bytes(self._held[:whole]), self._held[whole:]
+        ready = bytes(self._held[:whole])
+        del self._held[:whole]  # a copy of what is left would be made for every piece
         return [ready[i : i + self._size] for i in range(0, whole, self._size)]
 
 

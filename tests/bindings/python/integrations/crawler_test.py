@@ -68,6 +68,12 @@ class Crawler(unittest.TestCase):
             done = crawl(site.url("/hello"), "--pages", "1")
             self.assertEqual((done.returncode, done.stdout), (0, f"200 {site.url('/hello')}\n"), done.stderr)
 
+    def test_numbers_that_are_too_small(self):
+        for wrong in (["--limit", "0"], ["--pages", "0"]):
+            done = crawl("http://h/", *wrong)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), wrong)
+            self.assertIn("1 or more", done.stderr)
+
     def test_interrupted(self):
         with Site() as site:
             process = start([sys.executable, EXAMPLE, site.url("/silent")], stdout=subprocess.PIPE,
