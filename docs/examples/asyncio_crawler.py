@@ -84,7 +84,10 @@ if __name__ == "__main__":
     parser.add_argument("--limit", type=int, default=10, help="concurrent requests (10)")
     parser.add_argument("--pages", type=int, default=1000, help="pages at most (1000)")
     parser.add_argument("--ca", help="a file of certificates to trust in place of the system's")
+    arguments = parser.parse_args()
+    if arguments.limit < 1 or arguments.pages < 1:
+        parser.error("--limit and --pages are numbers of 1 or more")
     try:
-        sys.exit(asyncio.run(main(parser.parse_args())))
+        sys.exit(asyncio.run(main(arguments)))
     except KeyboardInterrupt:
         sys.exit(130)

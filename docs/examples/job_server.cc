@@ -55,6 +55,7 @@ constexpr int kBacklog = 128;
 constexpr std::size_t kLineMax = 1024;
 constexpr std::size_t kInputMax = kLineMax + 1;  // a CR may follow the longest line
 constexpr std::size_t kConnectionsMax = 1000;
+constexpr std::size_t kOwnDescriptors = 32;   // the standard ones, the loop's, the listener's
 constexpr std::size_t kDiscardMax = 1 << 20;  // of a client whose line was too long
 constexpr int kNumberMax = 50;                // of which a core takes tens of seconds
 constexpr int kWorkerNice = 5;                // against the loop's thread
@@ -263,6 +264,7 @@ struct Server {
   uv_timer_t idle{}, broken{};
   uv_async_t jobs_done{}, stop{};
   std::unordered_set<Connection*> connections;
+  std::size_t connections_max = kConnectionsMax;
   std::uint64_t idle_ms = 0;
   bool full = false;  // somebody waits to be accepted
   Workers workers{&jobs_done};
@@ -379,6 +381,7 @@ void go_on(Connection* connection) {
     return;
   std::string& input = connection->input;
   if (too_long(input)) {
+    log_line(*connection, "request", input);
     // The rest is read and dropped: closing with bytes unread would take the answer back.
     input.clear();
     connection->discarding = true;
@@ -410,7 +413,7 @@ void make_room(Server* server) {
 }
 
 void accept_one(Server* server) {
-  server->full = server->connections.size() >= kConnectionsMax;
+  server->full = server->connections.size() >= server->connections_max;
   if (server->full) return make_room(server);  // libuv listens on once this one is accepted
   auto* connection = new Connection;
   connection->server = server;
@@ -506,6 +509,14 @@ int make_loop(Server* server) {
   return 0;
 }
 
+// What the limit of descriptors leaves: libuv closes connections for which it has none.
+std::size_t connections_at_most() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kConnectionsMax + kOwnDescriptors)
+    return kConnectionsMax;
+  return limit.rlim_cur > kOwnDescriptors ? limit.rlim_cur - kOwnDescriptors : 1;
+}
+
 // Of a server that nobody runs: frees what was made.
 void end_loop(Server* server) {
   close_everything(server);
@@ -572,6 +583,7 @@ int main(int count, char** arguments) {
 
   Server server;
   server.idle_ms = static_cast<std::uint64_t>(idle_s) * 1000;
+  server.connections_max = connections_at_most();
   port = listen_on(&server, port);
   if (port < 0) return 1;
   std::thread loop;

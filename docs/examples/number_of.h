@@ -1,14 +1,11 @@
-// What the examples take from their command lines.
+/* What the examples take from their command lines, in C and in C++. */
 #pragma once
 
-#include <charconv>
-#include <cstring>
-#include <system_error>
+#include <stdlib.h>
 
-// The number that an argument is, if it is one in this range; -1 if not.
-inline int number_of(const char* text, int least, int most) {
-  int number = -1;
-  const char* end = text + std::strlen(text);
-  const auto [stopped, error] = std::from_chars(text, end, number);
-  return error == std::errc() && stopped == end && number >= least && number <= most ? number : -1;
+/* The number that an argument is, if it is digits alone and in this range; -1 if not. */
+static inline int number_of(const char* text, int least, int most) {
+  char* end = NULL;
+  const long number = *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : -1;
+  return end != NULL && *end == '\0' && number >= least && number <= most ? (int)number : -1;
 }

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "number_of.h"
+
 typedef struct worker {
   pthread_t thread;
   conpool_endpoint* redis;
@@ -69,8 +71,8 @@ static conpool_endpoint* two_connections(conpool_pool* pool, const char* url) {
 }
 
 int main(int argc, char** argv) {
-  const int threads = argc == 4 ? atoi(argv[2]) : 0;
-  const int times = argc == 4 ? atoi(argv[3]) : 0;
+  const int threads = argc == 4 ? number_of(argv[2], 1, 1000) : -1;
+  const int times = argc == 4 ? number_of(argv[3], 1, 1000000) : -1;
   if (threads < 1 || times < 1) return fputs("usage: redis_pool URL THREADS TIMES\n", stderr), 2;
   conpool_pool* pool = NULL;
   if (conpool_pool_new(NULL, &pool, NULL)) return fputs("no pool\n", stderr), 1;

@@ -7,8 +7,9 @@
  * other; two may run at once. */
 #include <conpool/conpool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <uv.h>
+
+#include "number_of.h"
 
 typedef struct poller {
   uv_timer_t timer;
@@ -65,9 +66,9 @@ int main(int argc, char** argv) {
   poller self = {0};
   conpool_pool* pool = NULL;
   conpool_error* error = NULL;
-  const uint64_t interval = argc == 4 ? strtoull(argv[2], NULL, 10) : 0;
-  self.to_start = argc == 4 ? atoi(argv[3]) : 0;
-  if (self.to_start < 1) return puts("usage: uv_loop URL INTERVAL_MS TIMES"), 2;
+  const int interval = argc == 4 ? number_of(argv[2], 1, 86400000) : -1;
+  self.to_start = argc == 4 ? number_of(argv[3], 1, 1000000) : -1;
+  if (interval < 0 || self.to_start < 0) return puts("usage: uv_loop URL INTERVAL_MS TIMES"), 2;
   if (conpool_pool_new(NULL, &pool, &error) ||
       conpool_request_new(pool, "GET", argv[1], CONPOOL_NUL_TERMINATED, NULL, &self.request,
                           &error) ||
@@ -83,7 +84,7 @@ int main(int argc, char** argv) {
   uv_timer_init(loop, &self.timer);
   self.events.data = self.timer.data = &self;
   uv_poll_start(&self.events, UV_READABLE, on_events);
-  uv_timer_start(&self.timer, on_timer, 0, interval);
+  uv_timer_start(&self.timer, on_timer, 0, (uint64_t)interval);
   uv_run(loop, UV_RUN_DEFAULT);
   uv_loop_close(loop);
   conpool_request_free(self.request);

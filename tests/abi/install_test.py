@@ -70,10 +70,10 @@ class Installation(unittest.TestCase):
         self.check_program(program, LD_LIBRARY_PATH=self.libdir)
 
     def test_pkg_config_facts(self):
-        facts = run("pkg-config", "--modversion", "--print-requires-private", "conpool", env=self.pkg_config_env)
+        what = ("--modversion", "--print-requires", "--print-requires-private")
+        facts = run("pkg-config", *what, "conpool", env=self.pkg_config_env)
         version = json.loads(meson("introspect", "--projectinfo", BUILD))["version"]
-        self.assertEqual(facts.split()[0], version)
-        self.assertEqual(sorted(facts.split()[1:]), ["libcares", "libnghttp2", "libuv", "openssl"])
+        self.assertEqual(facts.split(), [version])
 
     def configure(self, version, prefix):
         source = tempfile.mkdtemp(dir=self.folder.name)

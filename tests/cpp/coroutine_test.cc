@@ -460,6 +460,52 @@ Task<int> started_inside(int count) {
   co_return at_once;
 }
 
+Task<std::string> body_of(Task<std::string>& fetched) {
+  std::string body = co_await fetched;
+  co_return body;
+}
+
+TEST(Tasks, MayBeAwaitedByOneThatIsGone) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  Task<std::string> shared = fetch(io, pool, server.url("/shared"));
+  shared.start();
+  {
+    Task<std::string> gone = body_of(shared);
+    gone.start();
+  }
+  EXPECT_TRUE(io.run());
+  EXPECT_TRUE(shared.done());
+  EXPECT_EQ(io.run(body_of(shared)).value(), "/shared");
+}
+
+TEST(Tasks, MayBeMovedWhileTheyAreAwaited) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  Task<std::string> first = fetch(io, pool, server.url("/moved"));
+  Task<std::string> waiter = body_of(first);
+  waiter.start();
+  const Task<std::string> second = std::move(first);
+  EXPECT_TRUE(io.run());
+  EXPECT_TRUE(second.done());
+  EXPECT_TRUE(waiter.done());
+  EXPECT_EQ(waiter.result(), "/moved");
+}
+
+TEST(Tasks, MayGoWhileTheyAreAwaited) {
+  HttpServer server(HttpServer::echo);
+  const Pool pool = make_pool();
+  Dispatcher io = make_dispatcher(pool);
+  Task<std::string> task = fetch(io, pool, server.url("/"));
+  Task<std::string> waiter = body_of(task);
+  waiter.start();
+  task = Task<std::string>();
+  EXPECT_TRUE(io.run());
+  EXPECT_FALSE(waiter.done());
+}
+
 TEST(Tasks, AreAwaitedByOtherCoroutines) {
   int total = 0;
   add_up(300000, &total);

@@ -39,6 +39,16 @@ int %(name)s() {
   return ran && io.run() && conpool::describe("build") ? *ran : 1;
 }
 """
+RUN = """
+#include <conpool/conpool.hpp>
+conpool::Task<int> answer(int number);
+int main() {
+  const conpool::Pool pool = conpool::Pool::create().value();
+  conpool::Dispatcher io = conpool::Dispatcher::create(pool).value();
+  const conpool::Result<int> got = io.run(answer(42));
+  return got && *got == 42 ? 0 : 1;
+}
+"""
 MAIN = "int one(); int two(); int main() { return one() + two(); }\n"
 
 
@@ -79,6 +89,24 @@ class Headers(unittest.TestCase):
                         continue
                     folder = os.path.dirname(LIBRARY)
                     self.compile(compiler, *FLAGS, *flags, *sources, "-o", program, LIBRARY, f"-Wl,-rpath,{folder}")
+                    done = subprocess.run([program], capture_output=True, text=True, timeout=60)
+                    self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    @unittest.skipIf(os.environ.get("CONPOOL_SANITIZED"), "the library needs a sanitizer's programs")
+    def test_files_of_both_modes_go_together(self):
+        made = "conpool::Task<int> answer(int number) { co_return number; }\n"
+        (self.place / "made.cc").write_text(f"#include <conpool/conpool.hpp>\n{made}")
+        (self.place / "run.cc").write_text(RUN)
+        modes = list(MODES.values())
+        for kind, compiler in compilers().items():
+            for one, other in (modes, modes[::-1]):
+                with self.subTest(compiler=kind, run=other):
+                    objects = [self.place / "made.o", self.place / "run.o"]
+                    for flags, file in zip((one, other), objects):
+                        self.compile(compiler, *FLAGS, *flags, "-c", file.with_suffix(".cc"), "-o", file)
+                    program = self.place / "program"
+                    folder = os.path.dirname(LIBRARY)
+                    self.compile(compiler, *objects, "-o", program, LIBRARY, f"-Wl,-rpath,{folder}")
                     done = subprocess.run([program], capture_output=True, text=True, timeout=60)
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
 

@@ -199,6 +199,22 @@ class Jobs(unittest.TestCase):
                 client.close()
             poll_until(lambda: server.log().count("close ") == 1001, "the ends of all clients")
 
+    def test_a_low_limit_of_descriptors_lets_clients_wait(self):
+        few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with tempfile.TemporaryDirectory() as place:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (40, most))
+            try:
+                server = JobServer(1, place).__enter__()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+            self.addCleanup(server.__exit__)
+            clients = [server.connect() for _ in range(60)]
+            for client in clients:
+                client.sendall(b"10\n")
+            for client in clients:
+                self.assertEqual(client.makefile("rb").read(11), b"Result: 55\n")
+                client.close()
+
     def test_silent_clients_are_closed_and_waiting_ones_are_not(self):
         with tempfile.TemporaryDirectory() as place, JobServer(1, place, "--idle", "1") as server:
             with server.connect() as waits, server.connect() as silent:
@@ -266,6 +282,11 @@ class Jobs(unittest.TestCase):
         peer = re.search(r"accept (127\.0\.0\.1:\d+)\n", log)[1]
         self.assertEqual([line for line in log.splitlines() if peer in line],
                          [f"accept {peer}", f"request {peer}: 10", f"request {peer}: \\x1b[31m", f"close {peer}"])
+
+    def test_logs_a_line_that_is_too_long(self):
+        self.server.ask(b"x" * 1025 + b"\n")
+        log = poll_until(lambda: "close" in self.server.log() and self.server.log(), "the log")
+        self.assertRegex(log, r"accept (\S+)\nrequest \1: x{64}\nclose \1\n")
 
     # --- ends
 

@@ -78,6 +78,8 @@ class UvLoop(unittest.TestCase):
     def test_usage(self):
         self.assertEqual(run("uv_loop", "http://h/").returncode, 2)
         self.assertEqual(run("uv_loop", "ftp://h/", 1, 1).returncode, 2)
+        for wrong in ((0, 3), ("abc", 3), (1, 0), (1, "3x"), (1, "")):
+            self.assertEqual(run("uv_loop", "http://h/", *wrong).returncode, 2, wrong)
 
 
 class Coroutines(unittest.TestCase):

@@ -29,5 +29,5 @@ class Installed:
         self.libdir = self.prefix / options["libdir"]
 
     def pkg_config(self):
-        """The variables by which pkg-config finds it."""
-        return {"PKG_CONFIG_PATH": str(self.libdir / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(self.stage)}
+        """The variables by which pkg-config finds it, and nothing else: no machine has all development files."""
+        return {"PKG_CONFIG_LIBDIR": str(self.libdir / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(self.stage)}

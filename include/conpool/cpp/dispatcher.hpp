@@ -22,7 +22,7 @@
 // for their function to return. What a function throws comes out of run(), which may be called
 // again. Destroying a dispatcher cancels its ops: functions that were not called yet are destroyed,
 // coroutines stay suspended until their owner destroys them, and a Pending awaited later answers
-// CONPOOL_E_CLOSED.
+// CONPOOL_E_CLOSED. One that was moved from can only be destroyed, or assigned to.
 #pragma once
 
 #include <conpool/conpool.h>

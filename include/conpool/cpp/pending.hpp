@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <conpool/cpp/ops.hpp>
 #include <conpool/cpp/result.hpp>
-#include <conpool/cpp/task.hpp>
+#include <conpool/cpp/waiter.hpp>
 
 #include <algorithm>
 #include <array>
@@ -174,57 +174,6 @@ inline Receiver::Receiver(DispatcherCore& of) : core(&of) {
 }
 inline Receiver::~Receiver() {
   if (core != nullptr) core->remove(*this);
-}
-
-class Waiters;
-
-// A coroutine that waits for a receiver, from the object in its frame. Whichever of the two is
-// destroyed first tells the other.
-class Waiter {
- public:
-  Waiter() noexcept = default;
-  Waiter(const Waiter&) = delete;
-  Waiter& operator=(const Waiter&) = delete;
-  ~Waiter();
-
- private:
-  friend class Waiters;
-  std::coroutine_handle<> coroutine_;
-  Waiters* at_ = nullptr;  // nullptr: resumed, or never to be
-};
-
-// Where the one coroutine that waits for a receiver is found.
-class Waiters {
- public:
-  Waiters() noexcept = default;
-  Waiters(const Waiters&) = delete;
-  Waiters& operator=(const Waiters&) = delete;
-  ~Waiters() { drop(); }
-
-  void put(Waiter& waiter, std::coroutine_handle<> coroutine) noexcept {
-    drop();
-    waiter.coroutine_ = coroutine;
-    waiter.at_ = this;
-    waiter_ = &waiter;
-  }
-  // Whoever waits stays suspended until its owner destroys it.
-  void drop() noexcept {
-    if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->at_ = nullptr;
-  }
-  // May destroy this.
-  void resume() {
-    if (waiter_ == nullptr) return;
-    const std::coroutine_handle<> coroutine = waiter_->coroutine_;
-    drop();
-    Turns::run(coroutine);
-  }
-
- private:
-  Waiter* waiter_ = nullptr;
-};
-
-inline Waiter::~Waiter() {
-  if (at_ != nullptr) at_->drop();
 }
 
 // A function that takes a T, whatever it captured.

@@ -15,6 +15,8 @@
 // captures).
 #pragma once
 
+#include <conpool/cpp/waiter.hpp>
+
 #include <coroutine>
 #include <cstdio>
 #include <cstdlib>
@@ -39,48 +41,11 @@ namespace detail {
   std::abort();
 }
 
-// Resumes coroutines one after another. A task that awaits another one, or that is done and
-// awaited, gives way to it here: neither many that are done at once nor many inside each other need
-// stack, whatever the compiler makes of symmetric transfer (g++ nests before -O2, and under the
-// address sanitizer).
-class Turns {
- public:
-  // Resumes it, and those that follow, until nobody does.
-  static void run(std::coroutine_handle<> first) {
-    Turns turns;
-    for (turns.next_ = first; turns.next_;) {
-      turns.running_ = std::exchange(turns.next_, nullptr);
-      turns.running_.resume();
-    }
-  }
-  // Has `next` resumed once `current` has suspended, which it is about to. False: not here was
-  // `current` resumed, and its suspending leads somewhere else.
-  // Not inlined: a coroutine may go on in another thread, where the address of `innermost` differs.
-  [[gnu::noinline]] static bool follow(std::coroutine_handle<> current,
-                                       std::coroutine_handle<> next) noexcept {
-    if (innermost == nullptr || innermost->running_ != current) return false;
-    innermost->next_ = next;
-    return true;
-  }
-
-  Turns(const Turns&) = delete;
-  Turns& operator=(const Turns&) = delete;
-
- private:
-  Turns() noexcept : outer_(std::exchange(innermost, this)) {}
-  ~Turns() { innermost = outer_; }
-
-  static inline thread_local Turns* innermost = nullptr;
-  Turns* outer_;
-  std::coroutine_handle<> running_;
-  std::coroutine_handle<> next_;
-};
-
 // What promises of all results share: who waits, and the exception that ended the task.
 class PromiseBase {
  public:
   std::suspend_always initial_suspend() const noexcept { return {}; }
-  auto final_suspend() const noexcept {
+  auto final_suspend() noexcept {
     struct Final {
       std::coroutine_handle<> waiter;
       bool await_ready() const noexcept { return false; }
@@ -89,30 +54,19 @@ class PromiseBase {
       }
       void await_resume() const noexcept {}
     };
-    return Final{waiter};
+    return Final{waiters.take()};
   }
-#if defined(__cpp_exceptions)
-  void unhandled_exception() noexcept {
-    exception_ = std::current_exception();
-  }
+  // Without exceptions, too: a program may have parts that are built so, and others.
+  void unhandled_exception() noexcept { exception_ = std::current_exception(); }
   void rethrow() const {
     if (exception_) std::rethrow_exception(exception_);
   }
 
-  std::coroutine_handle<> waiter;
+  Waiters waiters;
   bool started = false;
 
  private:
   std::exception_ptr exception_;
-#else
-  void unhandled_exception() noexcept {
-    std::abort();
-  }
-  void rethrow() const noexcept {}
-
-  std::coroutine_handle<> waiter;
-  bool started = false;
-#endif
 };
 
 // The promise of a Task<T>; below, of one that returns nothing.
@@ -181,30 +135,33 @@ class [[nodiscard]] Task {
   // What co_await waits with.
   class Awaiter {
    public:
-    explicit Awaiter(Task* task) noexcept : task_(task) {}
+    explicit Awaiter(std::coroutine_handle<promise_type> task) noexcept : task_(task) {}
     bool await_ready() const noexcept {
-      if (!task_->coroutine_) detail::no_result(true);
-      return task_->done();
+      if (!task_) detail::no_result(true);
+      return task_.done();
     }
-    bool await_suspend(std::coroutine_handle<> waiter) const {
-      promise_type& promise = task_->coroutine_.promise();
-      if (!promise.started && detail::Turns::follow(waiter, task_->coroutine_)) {
+    bool await_suspend(std::coroutine_handle<> waiter) {
+      promise_type& promise = task_.promise();
+      if (!promise.started && detail::Turns::follow(waiter, task_)) {
         promise.started = true;
       } else {
-        task_->start();
-        if (task_->done()) return false;
+        if (!std::exchange(promise.started, true)) detail::Turns::run(task_);
+        if (task_.done()) return false;
       }
-      promise.waiter = waiter;
+      promise.waiters.put(waiter_, waiter);
       return true;
     }
-    T await_resume() const { return task_->result(); }
+    T await_resume() const { return task_.promise().take(); }
 
    private:
-    Task* task_;
+    std::coroutine_handle<promise_type> task_;  // the Task may be moved meanwhile
+    detail::Waiter waiter_;
   };
-  // Begins it, unless it was started, waits until it is done, and takes its result. Awaiting an
-  // empty task, default made or moved from, ends the program with a sentence.
-  Awaiter operator co_await() noexcept { return Awaiter(this); }
+  // Begins it, unless it was started, waits until it is done, and takes its result; one coroutine
+  // at a time. Whoever waits may be destroyed first, and the task moved or destroyed meanwhile:
+  // destroyed, it leaves who waits suspended. Awaiting an empty task, default made or moved from,
+  // ends the program with a sentence.
+  Awaiter operator co_await() noexcept { return Awaiter(coroutine_); }
 
  private:
   std::coroutine_handle<promise_type> coroutine_;
