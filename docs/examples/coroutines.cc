@@ -65,7 +65,8 @@ Task<int> all(Dispatcher& io, const conpool::Pool& pool, const conpool::Endpoint
   }
   Task<Result<std::string>> asking = ask(io, server, "PING\r\n");
   Result<std::string> answer = co_await asking;
-  std::printf("%s", answer ? answer->c_str() : (std::string(answer.error().report()) + "\n").c_str());
+  std::printf("%s",
+              answer ? answer->c_str() : (std::string(answer.error().report()) + "\n").c_str());
   int failed = answer ? 0 : 1;
   for (Task<int>& task : fetching)
     failed += co_await task;
