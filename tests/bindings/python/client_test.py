@@ -1,5 +1,6 @@
 """Requests through Client and AsyncClient: arguments, bodies, responses, errors."""
 
+import errno
 import gzip
 import inspect
 import io
@@ -629,6 +630,38 @@ class Ways(support.Case):
                     await wait(client.get(server.url, headers={"transfer-encoding": "x"}))
 
             self.each(scenario, answer)
+
+    def test_a_reset_is_an_error_of_the_network(self):
+        """Before the response, in its header, and in its body; a mere end is none."""
+
+        def answer(head, connection):
+            sent, _, end = head.split(b" ")[1][1:].partition(b"/")
+            connection.send(SENT[sent])
+            if end == b"reset":
+                connection.reset()
+
+        SENT = {
+            b"nothing": b"",
+            b"head": b"HTTP/1.1 200 OK\r\nContent-Le",
+            b"body": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+        }
+
+        async def scenario(client, server, wait):
+            for sent in SENT:
+                for method in ("GET", "POST"):
+                    with self.assertRaises(conpool.ConnectionLost) as caught:
+                        await wait(client.request(method, f"{server.url}/{sent.decode()}/reset"))
+                    error = caught.exception
+                    self.assertIsInstance(error, ConnectionError)
+                    self.assertIsInstance(error, conpool.ReadError)
+                    self.assertIsInstance(error, conpool.RemoteProtocolError)
+                    self.assertEqual(error.os_errno, errno.ECONNRESET)
+                    self.assertEqual(type(pickle.loads(pickle.dumps(error))), type(error))
+                with self.assertRaises(conpool.RemoteProtocolError) as caught:
+                    await wait(client.get(f"{server.url}/{sent.decode()}/close"))
+                self.assertNotIsInstance(caught.exception, ConnectionError)
+
+        self.each(scenario, answer, breaker_mode="off")
 
     def test_program_errors_of_options(self):
         with self.assertRaisesRegex(conpool.UsageError, "connect_timeout"):

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "Attempt", "CancelledError", "CircuitOpenError", "CloseError", "ClosedError", "ConnectError",
-    "ConnectTimeout", "DNSError", "DNSTimeout", "HTTPError", "HTTPStatusError", "InvalidURL",
-    "LimitError", "LocalProtocolError", "NetworkError", "PoolTimeout", "ProtocolError",
-    "ReadError", "ReadTimeout", "RemoteProtocolError", "ResourceError", "StreamError", "TLSError",
-    "TLSTimeout", "TimeoutException", "TransportError", "UsageError", "WriteError",
-    "WriteTimeout",
+    "ConnectTimeout", "ConnectionLost", "DNSError", "DNSTimeout", "HTTPError", "HTTPStatusError",
+    "InvalidURL", "LimitError", "LocalProtocolError", "NetworkError", "PoolTimeout",
+    "ProtocolError", "ReadError", "ReadTimeout", "RemoteProtocolError", "ResourceError",
+    "StreamError", "TLSError", "TLSTimeout", "TimeoutException", "TransportError", "UsageError",
+    "WriteError", "WriteTimeout",
 ]
 # fmt: on
 
@@ -175,6 +175,10 @@ class RemoteProtocolError(ProtocolError):
     """By the peer: its response is malformed, truncated, too large or missing."""
 
 
+class ConnectionLost(RemoteProtocolError, ReadError):
+    """The connection was reset, or failed otherwise, before the whole response had come."""
+
+
 # Codes are judged by their class, so that those of newer libraries find their place, too. Some
 # are told apart inside it.
 # fmt: off
@@ -208,26 +212,29 @@ def status_name(status: int) -> str:
     return lib.status_name(status).decode()  # type: ignore[no-any-return]
 
 
-def class_of(status: int, phase: int) -> type[HTTPError]:
-    """The exception for a status code that was met in a phase."""
+def class_of(status: int, phase: int, os_errno: int = 0) -> type[HTTPError]:
+    """The exception for a status code that was met in a phase, for a reason of the system's."""
     name = status_name(status)
     if name in BY_NAME:
         return BY_NAME[name]
     if name.endswith("_TIMEOUT"):
         return _TIMEOUTS.get(phase, ConnectTimeout if phase in _DIAL else TimeoutException)
     kind = BY_CLASS.get(lib.status_class(status), TransportError)
+    if kind is RemoteProtocolError and os_errno != 0:
+        return ConnectionLost
     if kind is NetworkError:
         return _ENDS.get(phase, ConnectError if phase in _DIAL else NetworkError)
     return kind
 
 
-def _make(status: int, phase: int, line: str) -> HTTPError:
+def _make(status: int, phase: int, line: str, os_errno: int = 0) -> HTTPError:
     name = status_name(status)
     if name == "E_FORKED":
         line += "; make a new client after fork()"
-    made = class_of(status, phase)(line if name != "UNKNOWN" else f"{line} (status {status})")
+    line += f" (status {status})" if name == "UNKNOWN" else ""
+    made = class_of(status, phase, os_errno)(line)
     made.status, made.name, made.phase = status, name, _name_of(PHASES, phase)
-    made.report = str(made)
+    made.os_errno, made.report = os_errno, str(made)
     return made
 
 
@@ -287,10 +294,10 @@ def opened(handle: Handle | None, what: str) -> Handle:
 
 def of_error(error: Any, request: Request | None = None) -> HTTPError:
     """The exception for a conpool_error, which stays whose it is."""
-    line = _words(lib.error_line(error))
-    made = _make(lib.error_status(error), lib.error_phase(error), line)
+    line, os_errno = _words(lib.error_line(error)), lib.error_os_errno(error)
+    made = _make(lib.error_status(error), lib.error_phase(error), line, os_errno)
     made.proof = _name_of(PROOFS, lib.error_proof(error))
-    made.os_errno, made.tls_verify = lib.error_os_errno(error), lib.error_tls_verify(error)
+    made.tls_verify = lib.error_tls_verify(error)
     h2_code, retry_after = lib.error_h2_code(error), lib.error_retry_after(error)
     made.h2_code = h2_code if h2_code >= 0 else None
     made.retry_after = retry_after / 1e9 if retry_after >= 0 else None

@@ -192,6 +192,8 @@ async def lines_as_they_come(way, site):
 async def failures(way, site):
     for path in ("/cut", "/cut-chunks", "/nothing", "/garbage"):
         yield path, await outcome(way.send("POST", site.url(path)))
+    for sent in (0, 20, 200):  # of a response, before its connection is reset
+        yield sent, await outcome(way.send("POST", site.url(f"/reset/{sent}")))
     with Blackhole() as hole:
         limit = httpx.Timeout(LONG_S, connect=SHORT_S)
         yield await outcome(way.send("GET", f"http://127.0.0.1:{hole.port}/", timeout=limit))

@@ -156,6 +156,8 @@ def failures(session, site):
     short = ("/cut",) if int(urllib3.__version__.split(".")[0]) >= 2 else ()
     for path in (*short, "/cut-chunks", "/nothing", "/garbage"):
         yield path, outcome(lambda path=path: session.post(site.url(path)))
+    for sent in (0, 20, 200):  # of a response, before its connection is reset
+        yield sent, outcome(lambda sent=sent: session.post(site.url(f"/reset/{sent}")))
     with Blackhole() as hole:
         url = f"http://127.0.0.1:{hole.port}/"
         yield outcome(lambda: session.get(url, timeout=(SHORT_S, LONG_S)))

@@ -5,7 +5,7 @@
 
 Paths: /hello, /status/N, /redirect/N, /see-other, /keep-method, /loop, /cookies/set, /cookies, /basic, /digest, /echo,
 /bytes/N, /chunks/N, /close/N, /gzip, /deflate, /gzip-chunks, /fields, /lines, /peer, and those that fail: /silent,
-/half, /cut, /cut-chunks, /nothing, /garbage, /deaf. What waits goes on after release().
+/half, /cut, /cut-chunks, /nothing, /garbage, /deaf, /reset/N. What waits goes on after release().
 """
 
 import base64
@@ -233,6 +233,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def do_nothing(self):
+        self.close_connection = True
+
+    def do_reset(self):
+        """Sends so many bytes of a response, and a reset in place of the rest."""
+        response = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 500
+        self.wfile.write(response[: int(self.rest[0])])
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        self.connection.close()  # or the server would end it in order first
         self.close_connection = True
 
     def do_garbage(self):
