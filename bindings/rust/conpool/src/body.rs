@@ -1,12 +1,12 @@
 //! Bodies of requests: memory, files, readers, pieces.
 
 use crate::{
-    client::status, engine::lock, engine::start_thread, engine::Call, engine::Engine, engine::Pool,
-    error::Error, raw::wait, sys,
+    client::wait_for, client::Client, client::Start, engine::lock, engine::start_thread,
+    engine::Call, error::Error, sys,
 };
 use std::{
-    fs::File, io, io::Read, io::Write, os::unix::io::OwnedFd, panic::catch_unwind,
-    panic::AssertUnwindSafe, ptr, sync::Arc, sync::Mutex, thread,
+    fs::File, io, io::Read, io::Write, os::unix::io::AsRawFd, os::unix::io::OwnedFd,
+    panic::catch_unwind, panic::AssertUnwindSafe, sync::Arc, sync::Mutex, thread,
 };
 
 /// Bytes that somebody else's op may borrow: their place in memory does not move.
@@ -20,11 +20,12 @@ pub(crate) type Reader = Box<dyn Read + Send>;
 /// Strings, byte vectors and files convert into it.
 pub struct Body(pub(crate) Form);
 
+/// What a body is, also in a request that was built. A reader is there until a request starts.
 pub(crate) enum Form {
     Empty,
     Memory(Shared),
     File { file: OwnedFd, offset: i64, size: i64 },
-    Reader { reader: Reader, size: Option<u64> },
+    Reader { reader: Mutex<Option<Reader>>, size: Option<u64> },
     Pieces { size: Option<u64> },
 }
 
@@ -51,7 +52,7 @@ impl Body {
     /// Unless the request is sent by [`RequestBuilder::send`](crate::RequestBuilder::send), the
     /// reader is read on a thread of its own.
     pub fn reader(reader: impl Read + Send + 'static, size: Option<u64>) -> Self {
-        Body(Form::Reader { reader: Box::new(reader), size })
+        Body(Form::Reader { reader: Mutex::new(Some(Box::new(reader))), size })
     }
 
     /// Pieces that the program writes with the [`BodyWriter`] of the started exchange.
@@ -62,6 +63,32 @@ impl Body {
 
 fn as_i64(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+impl Form {
+    /// Sets the body of a request.
+    ///
+    /// # Safety
+    ///
+    /// The request lives, and is this thread's alone; the body outlives its ops.
+    pub(crate) unsafe fn set(&self, request: *mut sys::conpool_request) -> sys::conpool_status {
+        // SAFETY: the caller's promise; the descriptor is open, and duplicated in the call.
+        unsafe {
+            match self {
+                Form::Empty => 0,
+                Form::Memory(shared) => {
+                    let bytes = (**shared).as_ref();
+                    sys::conpool_request_body(request, bytes.as_ptr().cast(), bytes.len())
+                }
+                Form::File { file, offset, size } => {
+                    sys::conpool_request_body_fd(request, file.as_raw_fd(), *offset, *size)
+                }
+                Form::Reader { size, .. } | Form::Pieces { size } => {
+                    sys::conpool_request_body_stream(request, size.map_or(-1, as_i64))
+                }
+            }
+        }
+    }
 }
 
 macro_rules! body_from {
@@ -89,15 +116,34 @@ impl From<File> for Body {
     }
 }
 
+/// # Safety
+///
+/// The piece outlives the op.
+unsafe fn writing(request: sys::conpool_op, piece: &[u8], last: bool) -> impl Start {
+    let (data, size) = (piece.as_ptr().cast(), piece.len());
+    // SAFETY: any id is allowed, and the queue lives; of the piece it is the caller's promise.
+    move |queue, token, op| unsafe {
+        sys::conpool_body_write(request, data, size, last.into(), queue, token, op)
+    }
+}
+
 /// Writes one piece and waits until the connection has taken it.
 fn write_piece(op: sys::conpool_op, piece: &[u8], last: bool) -> Result<usize, Error> {
-    let mut written = 0;
-    let (data, size) = (piece.as_ptr().cast(), piece.len());
-    // SAFETY: the piece outlives the op, which has ended when `wait` returns.
-    status(unsafe {
-        sys::conpool_body_write(op, data, size, last.into(), ptr::null_mut(), 0, &mut written)
-    })?;
-    wait(written, None).map(|event| event.value(0) as usize)
+    // SAFETY: the op has ended when `wait_for` returns, and the piece is borrowed until then.
+    let event = wait_for(unsafe { writing(op, piece, last) }, None).map_err(after_the_end)?;
+    Ok(event.value(0) as usize)
+}
+
+/// A piece for a request that is over fails as one does that was under way when it ended: the
+/// writer cannot know which of the two it writes.
+fn after_the_end(error: Error) -> Error {
+    if error.code() != sys::CONPOOL_E_STALE {
+        return error;
+    }
+    let words = "the request has ended, and takes no more of its body";
+    error
+        .reworded(sys::CONPOOL_E_CANCELLED, words.to_owned())
+        .with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED)
 }
 
 const PIECE: usize = 64 * 1024;
@@ -112,7 +158,9 @@ impl Upload {
     pub(crate) fn feed(&self, op: sys::conpool_op, mut reader: Reader) -> thread::Result<()> {
         let mut piece = vec![0; PIECE];
         loop {
-            let size = match catch_unwind(AssertUnwindSafe(|| reader.read(&mut piece))) {
+            // The slice: a reader that tells of more than there is room for panics here.
+            let read = || reader.read(&mut piece).map(|size| piece[..size].len());
+            let size = match catch_unwind(AssertUnwindSafe(read)) {
                 Ok(Ok(size)) => size,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Ok(Err(error)) => return self.give_up(op, error),
@@ -126,6 +174,9 @@ impl Upload {
                 Err(error) if error.code() == sys::CONPOOL_E_HTTP_BODY_LENGTH => {
                     let words = "the reader gave another number of bytes than was announced";
                     return self.give_up(op, io::Error::new(io::ErrorKind::InvalidData, words));
+                }
+                Err(error) if error.code() == sys::CONPOOL_E_OPS_LIMIT => {
+                    return self.give_up(op, error.into());
                 }
                 // The body is complete; or the request has ended, and tells why by itself.
                 Ok(_) | Err(_) => return Ok(()),
@@ -162,15 +213,15 @@ impl Upload {
 /// Dropping it before the body is complete cancels the request.
 pub struct BodyWriter {
     pub(crate) op: sys::conpool_op,
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) client: Client,
     /// How many bytes are still owed of a length that was announced.
     pub(crate) left: Option<u64>,
     pub(crate) finished: bool,
 }
 
 impl BodyWriter {
-    /// Writes a piece, as a future: it is ready when the connection has taken the piece.
+    /// Writes a piece, as a future: it is ready when the connection has taken the piece. Once the
+    /// request has ended, as by a response before the whole body, it fails with `E_CANCELLED`.
     ///
     /// It needs somebody who takes the exchange's events: that of a blocking
     /// [`Exchange`](crate::Exchange) is written with [`Write`].
@@ -184,41 +235,36 @@ impl BodyWriter {
 
     /// Says that the body is complete, as a future.
     pub fn finish_async(mut self) -> Call<usize> {
+        if self.finished {
+            return Call::ended(self.client.pool.check().map(|()| 0));
+        }
         self.start(Arc::new([]), true)
     }
 
     fn start(&mut self, piece: Shared, last: bool) -> Call<usize> {
-        let bytes = (*piece).as_ref();
-        let (data, size) = (bytes.as_ptr().cast(), bytes.len());
-        let id = self.op;
-        let op = self.engine.start(&self.pool, Some(Box::new(piece)), |queue, token, op| {
-            // SAFETY: the op's slot keeps the piece until the op's last event.
-            status(unsafe {
-                sys::conpool_body_write(id, data, size, last.into(), queue, token, op)
-            })
-        });
-        let complete = self.finished;
+        let size = (*piece).as_ref().len();
+        // SAFETY: the op's slot keeps the piece, whose place does not move, until its last event.
+        let start = unsafe { writing(self.op, (*piece).as_ref(), last) };
+        let op = self.client.begin(Some(Box::new(piece)), start).map_err(after_the_end);
         if op.is_ok() {
             self.wrote(size, last);
         }
-        Call::new(op, move |event| {
-            if event.is_err() && last && !complete {
-                // SAFETY: any id is allowed. The body will never be complete.
-                unsafe { sys::conpool_op_cancel(id) };
-            }
-            Ok(event?.value(0) as usize)
-        })
+        Call::new(op, |event| Ok(event?.value(0) as usize))
     }
 
-    /// Says that the body is complete.
+    /// Says that the body is complete. Nothing is left to say where all of an announced length was
+    /// written: the request may even have ended by then.
     ///
     /// # Errors
     ///
-    /// What the request ended with; short of a length that was announced, which cancels it.
+    /// What the request ended with, or `E_CANCELLED`, where it ended without the whole body; short
+    /// of a length that was announced, which cancels it.
     pub fn finish(mut self) -> Result<(), Error> {
-        self.pool.check()?;
-        write_piece(self.op, &[], true)?;
-        self.finished = true;
+        self.client.pool.check()?;
+        if !self.finished {
+            write_piece(self.op, &[], true)?;
+            self.finished = true;
+        }
         Ok(())
     }
 
@@ -234,7 +280,7 @@ impl Write for BodyWriter {
         if piece.is_empty() {
             return Ok(0);
         }
-        self.pool.check()?;
+        self.client.pool.check()?;
         let size = write_piece(self.op, piece, false)?;
         self.wrote(size, false);
         Ok(size)

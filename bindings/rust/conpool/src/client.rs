@@ -158,7 +158,7 @@ impl Client {
     pub fn connect_async(&self, url: impl AsRef<str>) -> Call<Connection> {
         match self.endpoint(url).open() {
             Ok(endpoint) => endpoint.connect_async(),
-            Err(error) => Call::new(Err(error), |_| unreachable!("it did not start")),
+            Err(error) => Call::ended(Err(error)),
         }
     }
 

@@ -34,10 +34,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs what the program made, a waker or a drop: its panic must not end the thread that all others
-/// wait for, nor keep them from their events.
-fn contained(body: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(body));
+/// Runs what the program made, a waker, a drop or its resolver: its panic must not end the thread
+/// that all others wait for, nor keep them from their events. What it panicked with is forgotten:
+/// it may panic once more where it is dropped.
+pub(crate) fn contained<T>(body: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(std::mem::forget).ok()
+}
+
+/// What is left of a time limit that begins now.
+pub(crate) fn countdown(limit: Option<Duration>) -> impl Fn() -> Option<Duration> {
+    let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+    move || end.map(|end| end.saturating_duration_since(Instant::now()))
 }
 
 /// What a turn gave; nothing where another thread drives the loop (`loop.drive = caller`), whom it
@@ -213,15 +220,13 @@ impl Engine {
         // What the program made is dropped outside the lock.
         let kept = if event.is_final() { state.keep.take() } else { None };
         state.ended |= event.is_final();
-        let unwanted = if state.abandoned {
-            Some(event)
-        } else {
-            state.events.push_back(event);
-            None
-        };
+        let mut event = Some(event);
+        if !state.abandoned {
+            state.events.extend(event.take());
+        }
         let waker = state.waker.take();
         drop(state);
-        contained(|| drop((unwanted, kept)));
+        contained(|| drop((event, kept)));
         waker
     }
 
@@ -247,13 +252,13 @@ impl Engine {
         limit: Option<Duration>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Error> {
-        let running = Running::new(self);
-        let waker = Waker::from(Arc::clone(&running.0));
+        let flag = Flag::new(Some(Arc::clone(self)));
+        let _running = Running::new(self, &flag);
+        let waker = Waker::from(Arc::clone(&flag));
         let mut context = Context::from_waker(&waker);
-        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let left = || end.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = countdown(limit);
         loop {
-            if running.0.woken.swap(false, Ordering::SeqCst) {
+            if flag.woken.swap(false, Ordering::SeqCst) {
                 if let Poll::Ready(value) = poll(&mut context) {
                     return Ok(value);
                 }
@@ -262,30 +267,27 @@ impl Engine {
                     .with_proof(sys::CONPOOL_PROOF_MAYBE_PROCESSED));
             }
             // Before it looks for a wake: who takes one for this thread then sees that it waits.
-            running.0.waiting.store(true, Ordering::SeqCst);
-            let ready = running.0.woken.load(Ordering::SeqCst);
+            flag.waiting.store(true, Ordering::SeqCst);
+            let ready = flag.woken.load(Ordering::SeqCst);
             unless_busy(self.turn(if ready { 0 } else { nanoseconds(left()) }))?;
-            running.0.waiting.store(false, Ordering::SeqCst);
+            flag.waiting.store(false, Ordering::SeqCst);
         }
     }
 }
 
 /// A thread's entry among those that drive futures on a queue.
-struct Running(Arc<Flag>);
+struct Running<'a>(&'a Engine, &'a Arc<Flag>);
 
-impl Running {
-    fn new(engine: &Arc<Engine>) -> Self {
-        let flag = Flag::new(Some(Arc::clone(engine)));
-        lock(&engine.running).push(Arc::clone(&flag));
-        Running(flag)
+impl<'a> Running<'a> {
+    fn new(engine: &'a Engine, flag: &'a Arc<Flag>) -> Self {
+        lock(&engine.running).push(Arc::clone(flag));
+        Running(engine, flag)
     }
 }
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if let Some(engine) = &self.0.engine {
-            lock(&engine.running).retain(|flag| !Arc::ptr_eq(flag, &self.0));
-        }
+        lock(&self.0.running).retain(|flag| !Arc::ptr_eq(flag, self.1));
     }
 }
 
@@ -364,10 +366,15 @@ impl Drop for Op {
 /// Dropping it cancels the call. Nothing is left behind, and no other call is disturbed; over
 /// HTTP/1.1 it costs the connection.
 #[must_use = "dropping a call cancels it"]
-pub struct Call<T> {
-    op: Result<Op, Option<Error>>,
-    finish: Finish<T>,
+pub struct Call<T>(Stage<T>);
+
+enum Stage<T> {
+    Running(Op, Finish<T>),
+    Ended(Option<Result<T, Error>>),
 }
+
+// Nothing points into it.
+impl<T> Unpin for Call<T> {}
 
 type Finish<T> = Box<dyn FnMut(Result<Event, Error>) -> Result<T, Error> + Send>;
 
@@ -376,7 +383,15 @@ impl<T> Call<T> {
         op: Result<Op, Error>,
         finish: impl FnMut(Result<Event, Error>) -> Result<T, Error> + Send + 'static,
     ) -> Self {
-        Call { op: op.map_err(Some), finish: Box::new(finish) }
+        match op {
+            Ok(op) => Call(Stage::Running(op, Box::new(finish))),
+            Err(error) => Call::ended(Err(error)),
+        }
+    }
+
+    /// A call that is over before it needs an op.
+    pub(crate) fn ended(result: Result<T, Error>) -> Self {
+        Call(Stage::Ended(Some(result)))
     }
 }
 
@@ -385,13 +400,24 @@ impl<T> Future for Call<T> {
 
     /// Polled again after it was ready, it is ready with `E_STALE`.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        match &mut this.op {
-            Ok(op) => op.poll_end(context).map(&mut this.finish),
-            Err(error) => Poll::Ready(Err(error
-                .take()
-                .unwrap_or_else(|| Error::of_status(sys::CONPOOL_E_STALE)))),
+        match &mut self.0 {
+            Stage::Running(op, finish) => op.poll_end(context).map(finish),
+            Stage::Ended(result) => {
+                let again = || Err(Error::of_status(sys::CONPOOL_E_STALE));
+                Poll::Ready(result.take().unwrap_or_else(again))
+            }
         }
+    }
+}
+
+/// A future of a poll function. (`std::future::poll_fn` came after the oldest Rust supported.)
+pub(crate) struct PollWith<F>(pub(crate) F);
+
+impl<T, F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin> Future for PollWith<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        (self.0)(context)
     }
 }
 

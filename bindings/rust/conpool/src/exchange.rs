@@ -1,10 +1,10 @@
 //! Responses that are taken in parts, while the request's body may still be under way.
 
 use crate::{
-    body::BodyWriter, body::Upload, client::Client, engine::Engine, engine::Op, error::Error,
-    raw::Event, response::Chunk, response::Response, sys,
+    body::BodyWriter, body::Upload, client::Client, engine::Engine, engine::Op, engine::PollWith,
+    error::Error, raw::Event, response::Chunk, response::Response, sys,
 };
-use std::{future::Future, io, io::Read, pin::Pin, sync::Arc, task::Context, task::Poll};
+use std::{io, io::Read, sync::Arc, task::Context, task::Poll};
 
 /// A request under way, whose response is taken in parts by futures.
 ///
@@ -38,8 +38,7 @@ impl AsyncExchange {
     ) -> Self {
         let writer = pieces.map(|left| BodyWriter {
             op: op.id(),
-            pool: client.pool.clone(),
-            engine: client.engine.clone(),
+            client: client.clone(),
             left,
             finished: left == Some(0),
         });
@@ -66,7 +65,7 @@ impl AsyncExchange {
         let event = ready!(self.op.poll_event(context));
         let taken = event.and_then(|event| {
             self.ended |= event.is_final();
-            self.accept(event.ok()?)
+            event.ok().map(|event| self.accept(event))
         });
         Poll::Ready(taken.map_err(|error| {
             self.ended = true;
@@ -74,30 +73,20 @@ impl AsyncExchange {
         }))
     }
 
-    fn accept(&mut self, mut event: Event) -> Result<(), Error> {
+    fn accept(&mut self, mut event: Event) {
         let kind = event.kind();
+        // SAFETY: called for those kinds whose events carry a conpool_response.
+        let mut response = || unsafe { event.object(kind) }.map(Response::new);
         match kind {
-            sys::CONPOOL_EVENT_CHUNK => {
-                // SAFETY: a CHUNK event carries a conpool_chunk.
-                self.chunk = unsafe { event.object(kind) }.map(Chunk::new);
-            }
-            sys::CONPOOL_EVENT_HEAD
-            | sys::CONPOOL_EVENT_INTERIM
-            | sys::CONPOOL_EVENT_TRAILERS
-            | sys::CONPOOL_EVENT_RESPONSE => {
-                // SAFETY: events of these kinds carry a conpool_response.
-                let response = unsafe { event.object(kind) }.map(Response::new);
-                match kind {
-                    sys::CONPOOL_EVENT_HEAD => self.head = response,
-                    sys::CONPOOL_EVENT_INTERIM => self.interim.extend(response),
-                    sys::CONPOOL_EVENT_TRAILERS => self.trailers = response,
-                    _ => self.end = response,
-                }
-            }
+            sys::CONPOOL_EVENT_HEAD => self.head = response(),
+            sys::CONPOOL_EVENT_INTERIM => self.interim.extend(response()),
+            sys::CONPOOL_EVENT_TRAILERS => self.trailers = response(),
+            sys::CONPOOL_EVENT_RESPONSE => self.end = response(),
+            // SAFETY: a CHUNK event carries a conpool_chunk.
+            sys::CONPOOL_EVENT_CHUNK => self.chunk = unsafe { event.object(kind) }.map(Chunk::new),
             // Of a newer library: dropped, which disposes it.
             _ => {}
         }
-        Ok(())
     }
 
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -162,17 +151,6 @@ impl AsyncExchange {
     }
 }
 
-/// A future of a poll function. (`std::future::poll_fn` came after the oldest Rust supported.)
-struct PollWith<F>(F);
-
-impl<T, F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin> Future for PollWith<F> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        (self.0)(context)
-    }
-}
-
 /// A request under way, whose response is taken in parts by the calling thread.
 ///
 /// Its body is taken as one stream of bytes ([`Read`]) or in [`chunks`](Self::chunks), as it came.
@@ -204,8 +182,7 @@ impl Exchange {
     ///
     /// What the request failed with.
     pub fn head(&mut self) -> Result<&Response, Error> {
-        let inner = &mut self.inner;
-        self.engine.run(None, |context| inner.poll_head(context))??;
+        self.part(AsyncExchange::poll_head)?;
         self.inner.head.as_ref().ok_or_else(|| Error::of_status(sys::CONPOOL_E_STALE))
     }
 
@@ -218,13 +195,19 @@ impl Exchange {
         if let Some(rest) = self.rest.take() {
             return Ok(Some(rest));
         }
+        self.part(AsyncExchange::poll_chunk)
+    }
+
+    /// Takes events until a part is there. What fails first is the end of the exchange.
+    fn part<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut AsyncExchange, &mut Context<'_>) -> Poll<Result<T, Error>>,
+    ) -> Result<T, Error> {
         let inner = &mut self.inner;
-        let chunk =
-            self.engine.run(None, |context| inner.poll_chunk(context)).and_then(|chunk| chunk);
-        chunk.map_err(|error| {
+        let part = self.engine.run(None, |context| poll(inner, context)).and_then(|part| part);
+        part.map_err(|error| {
             self.inner.ended = true;
-            self.failed = Some(error.clone());
-            error
+            self.failed.get_or_insert(error).clone()
         })
     }
 

@@ -2,14 +2,14 @@
 
 use crate::{
     client::status, client::wait_for, client::Client, client::Start, engine::lock, engine::Call,
-    engine::Op, error::Error, facts::Facts, raw::borrowed, raw::text_of, raw::Event, raw::Handle,
-    response::Chunk, sys,
+    engine::Op, engine::PollWith, error::Error, facts::Facts, raw::borrowed, raw::text_of,
+    raw::Event, raw::Handle, response::Chunk, sys,
 };
 use std::{
-    fmt, future::Future, io, io::Read, io::Write, mem::ManuallyDrop, os::unix::io::AsFd,
-    os::unix::io::AsRawFd, os::unix::io::BorrowedFd, os::unix::io::FromRawFd,
-    os::unix::io::OwnedFd, os::unix::io::RawFd, pin::Pin, sync::atomic::AtomicBool,
-    sync::atomic::Ordering, sync::Arc, sync::Mutex, task::Context, task::Poll, time::Duration,
+    fmt, io, io::Read, io::Write, mem::ManuallyDrop, os::unix::io::AsFd, os::unix::io::AsRawFd,
+    os::unix::io::BorrowedFd, os::unix::io::FromRawFd, os::unix::io::OwnedFd, os::unix::io::RawFd,
+    sync::atomic::AtomicBool, sync::atomic::Ordering, sync::Arc, sync::Mutex, task::Context,
+    task::Poll, time::Duration,
 };
 
 /// One lease of one connection, plain or TLS. Its bytes are the program's alone.
@@ -131,7 +131,13 @@ impl Connection {
     ///
     /// Dropping the future loses nothing: the next read gets the bytes.
     pub async fn read_async(&self) -> Result<Option<Chunk>, Error> {
-        ReadChunk(self, None).await
+        self.client.pool.check()?;
+        let _claim = self.claim()?;
+        PollWith(|context: &mut Context<'_>| {
+            self.client.pool.check()?;
+            self.poll_next(context)
+        })
+        .await
     }
 
     /// Puts bytes back that were received and not used: the next read gets them.
@@ -325,20 +331,6 @@ impl Drop for Claim<'_> {
 fn chunk_of(mut event: Event) -> Option<Chunk> {
     // SAFETY: a READ event that did not fail carries a conpool_chunk, or nothing at the end.
     unsafe { event.object(sys::CONPOOL_EVENT_READ) }.map(Chunk::new)
-}
-
-struct ReadChunk<'a>(&'a Connection, Option<Claim<'a>>);
-
-impl Future for ReadChunk<'_> {
-    type Output = Result<Option<Chunk>, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.client.pool.check()?;
-        if self.1.is_none() {
-            self.1 = Some(self.0.claim()?);
-        }
-        self.0.poll_next(context)
-    }
 }
 
 impl Read for &Connection {

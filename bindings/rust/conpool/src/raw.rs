@@ -1,6 +1,6 @@
 //! What the C library gives: owned handles, texts and events, each freed once.
 
-use crate::{engine::MOMENT, error::Error, sys, sys::c_char, sys::c_void};
+use crate::{engine::countdown, engine::MOMENT, error::Error, sys, sys::c_char, sys::c_void};
 use std::{ffi::CStr, ffi::CString, ptr, ptr::NonNull, time::Duration};
 
 /// An object of the C library with its free function.
@@ -256,8 +256,11 @@ impl Drop for Event {
 /// Waits for an op without a queue. After `limit` it is cancelled, and fails with `E_TIMEOUT`
 /// unless its result was faster.
 ///
-/// When it returns, the op has ended: what it borrowed is the caller's again.
+/// When it returns, the op has ended: what it borrowed is the caller's again. (The `E_CLOSED` of a
+/// pool that is freed meanwhile might come before. But whoever waits keeps the pool, except the
+/// thread of an upload, whose request is cancelled before the pool goes: see the drop of `Op`.)
 pub(crate) fn wait(op: sys::conpool_op, limit: Option<Duration>) -> Result<Event, Error> {
+    let left = countdown(limit);
     let mut timeout = nanoseconds(limit);
     let mut cancelled = false;
     loop {
@@ -272,14 +275,18 @@ pub(crate) fn wait(op: sys::conpool_op, limit: Option<Duration>) -> Result<Event
             }
             // SAFETY: the library filled it in.
             0 => return unsafe { Event::new(raw) }.ok(),
-            sys::CONPOOL_E_TIMEOUT => {
+            // With loop.drive = caller another thread runs the loop now, and with it this op. It
+            // looks at no limit of ours.
+            sys::CONPOOL_E_BUSY if cancelled || left() != Some(Duration::ZERO) => {
+                std::thread::sleep(MOMENT);
+                timeout = nanoseconds(left().filter(|_| !cancelled));
+            }
+            sys::CONPOOL_E_TIMEOUT | sys::CONPOOL_E_BUSY => {
                 // SAFETY: any id is allowed.
                 unsafe { sys::conpool_op_cancel(op) };
                 cancelled = true;
                 timeout = sys::CONPOOL_FOREVER;
             }
-            // With loop.drive = caller another thread runs the loop now, and with it this op.
-            sys::CONPOOL_E_BUSY => std::thread::sleep(MOMENT),
             status => return Err(Error::of_status(status)),
         }
     }

@@ -1,14 +1,14 @@
 //! Requests: built, then sent as often as wanted, blocking or as futures.
 
 use crate::{
-    body::Body, body::Form, body::Reader, body::Shared, body::Upload, client::Client,
-    client::Endpoint, engine::lock, engine::Call, engine::Engine, engine::Keep, engine::Op,
-    error::Error, exchange::AsyncExchange, exchange::Exchange, options::Config,
-    options::OptionValue, options::Options, raw::c_text, raw::checked, raw::create, raw::wait,
-    raw::Event, raw::Handle, response::Response, sys,
+    body::Body, body::Form, body::Reader, body::Upload, client::Client, client::Endpoint,
+    engine::lock, engine::Call, engine::Engine, engine::Keep, engine::Op, error::Error,
+    exchange::AsyncExchange, exchange::Exchange, options::Config, options::OptionValue,
+    options::Options, raw::c_text, raw::checked, raw::create, raw::wait, raw::Event, raw::Handle,
+    response::Response, sys,
 };
 use std::{
-    fmt, os::unix::io::AsRawFd, panic::resume_unwind, ptr, sync::Arc, sync::Mutex, time::Duration,
+    fmt, panic::resume_unwind, ptr, sync::Arc, sync::Mutex, sync::MutexGuard, time::Duration,
 };
 
 type Field = (Vec<u8>, Vec<u8>);
@@ -122,7 +122,13 @@ impl RequestBuilder {
             checked(|_| unsafe { sys::conpool_request_idempotent(request, idempotent.into()) })?;
         }
         let config = self.endpoint.is_some().then(|| Mutex::new(config));
-        let body = Source::set(request, self.body)?;
+        let mut body = self.body.0;
+        // SAFETY: the request lives, and is this thread's alone; each op keeps what it borrows.
+        checked(|_| unsafe { body.set(request) })?;
+        if let Form::File { .. } = body {
+            // The library has a duplicate of the descriptor.
+            body = Form::Empty;
+        }
         Ok(Request(Arc::new(Prepared { handle, config, body, client: self.client })))
     }
 
@@ -141,7 +147,7 @@ impl RequestBuilder {
     pub fn send_async(self) -> Call<Response> {
         match self.build() {
             Ok(request) => request.send_async(),
-            Err(error) => Call::new(Err(error), |_| unreachable!("it did not start")),
+            Err(error) => Call::ended(Err(error)),
         }
     }
 
@@ -164,49 +170,6 @@ impl RequestBuilder {
     }
 }
 
-/// What a built request keeps of its body.
-enum Source {
-    Nothing,
-    Memory(Shared),
-    Reader(Mutex<Option<Reader>>),
-    Pieces(Option<u64>),
-}
-
-impl Source {
-    fn set(request: *mut sys::conpool_request, body: Body) -> Result<Self, Error> {
-        let in_pieces = |size: Option<u64>| {
-            let size = size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
-            // SAFETY: the request lives, and is this thread's alone.
-            checked(|_| unsafe { sys::conpool_request_body_stream(request, size) })
-        };
-        match body.0 {
-            Form::Empty => Ok(Source::Nothing),
-            Form::Memory(shared) => {
-                let bytes = (*shared).as_ref();
-                let (data, size) = (bytes.as_ptr().cast(), bytes.len());
-                // SAFETY: the request keeps the bytes, and so does each op that borrows them.
-                checked(|_| unsafe { sys::conpool_request_body(request, data, size) })?;
-                Ok(Source::Memory(shared))
-            }
-            Form::File { file, offset, size } => {
-                // SAFETY: the descriptor is open, and duplicated before the call returns.
-                checked(|_| unsafe {
-                    sys::conpool_request_body_fd(request, file.as_raw_fd(), offset, size)
-                })?;
-                Ok(Source::Nothing)
-            }
-            Form::Reader { reader, size } => {
-                in_pieces(size)?;
-                Ok(Source::Reader(Mutex::new(Some(reader))))
-            }
-            Form::Pieces { size } => {
-                in_pieces(size)?;
-                Ok(Source::Pieces(size))
-            }
-        }
-    }
-}
-
 /// A request that was built. It can be sent many times, also at once and from many threads; only
 /// a body from a reader can be sent once, and one in pieces once at a time.
 #[derive(Clone)]
@@ -216,7 +179,7 @@ struct Prepared {
     // Freed before the body that it points to.
     handle: Handle<sys::conpool_request>,
     config: Option<Mutex<Config>>,
-    body: Source,
+    body: Form,
     client: Client,
 }
 
@@ -229,12 +192,12 @@ impl Request {
         let engine = client.awaited()?;
         let reader = self.reader()?;
         let keep: Keep = match &self.0.body {
-            Source::Memory(shared) => Some(Box::new(Arc::clone(shared))),
+            Form::Memory(shared) => Some(Box::new(Arc::clone(shared))),
             _ => None,
         };
         let op = engine
             .start(&client.pool, keep, |queue, token, op| self.start_on(how, queue, token, op))?;
-        if let Some(reader) = reader {
+        if let Some(reader) = reader.and_then(|mut reader| reader.take()) {
             upload.feed_on_thread(op.id(), reader)?;
         }
         Ok(op)
@@ -258,13 +221,13 @@ impl Request {
         })
     }
 
-    /// The reader of the body, once.
-    fn reader(&self) -> Result<Option<Reader>, Error> {
-        let words = "the body's reader was read before; build the request again";
+    /// The reader of the body, to be taken once the request has started: it is read once.
+    fn reader(&self) -> Result<Option<MutexGuard<'_, Option<Reader>>>, Error> {
+        let words = "the body's reader was taken by a send before; build the request again";
         match &self.0.body {
-            Source::Reader(reader) => match lock(reader).take() {
-                None => Err(Error::worded(sys::CONPOOL_E_WRONG_STATE, words)),
-                reader => Ok(reader),
+            Form::Reader { reader, .. } => match lock(reader) {
+                reader if reader.is_none() => Err(Error::worded(sys::CONPOOL_E_WRONG_STATE, words)),
+                reader => Ok(Some(reader)),
             },
             _ => Ok(None),
         }
@@ -291,6 +254,7 @@ impl Request {
         let reader = self.reader()?;
         let (upload, mut op) = (Upload::default(), 0);
         self.start_on(sys::CONPOOL_WHOLE, ptr::null_mut(), 0, &mut op)?;
+        let reader = reader.and_then(|mut reader| reader.take());
         let fed = reader.map_or(Ok(()), |reader| upload.feed(op, reader));
         let ended = wait(op, None);
         fed.unwrap_or_else(|panic| resume_unwind(panic));
@@ -310,7 +274,7 @@ impl Request {
 
     fn pieces(&self) -> Option<Option<u64>> {
         match &self.0.body {
-            Source::Pieces(size) => Some(*size),
+            Form::Pieces { size } => Some(*size),
             _ => None,
         }
     }

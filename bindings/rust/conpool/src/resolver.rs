@@ -1,10 +1,11 @@
 //! The program as resolver of names.
 
 use crate::{
-    client::status, client::Client, engine::lock, engine::start_thread, engine::unless_busy,
-    engine::Engine, error::Error, raw::borrowed, raw::Event, raw::Handle, raw::NO_EVENT, sys,
+    client::status, client::Client, engine::contained, engine::lock, engine::start_thread,
+    engine::unless_busy, engine::Engine, error::Error, raw::borrowed, raw::Event, raw::Handle,
+    raw::NO_EVENT, sys,
 };
-use std::{net::IpAddr, panic::catch_unwind, panic::AssertUnwindSafe, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 /// A name to resolve, and the family of addresses that is asked for.
 #[derive(Clone, Debug)]
@@ -22,6 +23,9 @@ impl Client {
     /// It is called on a thread of its own, one lookup after the other. Addresses of the other
     /// family are left out; without any, the name has none. An error's text goes into the ledger
     /// of what needed the name.
+    ///
+    /// The function lives as long as the pool. One that keeps a clone of this client, a lease or
+    /// anything else of the pool keeps the pool with its threads to the end of the process.
     ///
     /// # Errors
     ///
@@ -69,9 +73,8 @@ fn answer<E: std::fmt::Display>(
             ipv6: sys::conpool_lookup_family(asked.get()) == 6,
         }
     };
-    let resolve = || resolve(&lookup).map_err(|error| error.to_string());
-    let resolved = catch_unwind(AssertUnwindSafe(resolve));
-    let resolved = resolved.unwrap_or_else(|_| Err("the resolver panicked".to_owned()));
+    let resolved = contained(|| resolve(&lookup).map_err(|error| error.to_string()));
+    let resolved = resolved.unwrap_or_else(|| Err("the resolver panicked".to_owned()));
     let answer = resolved.map(|addresses| {
         let wanted = addresses.iter().filter(|address| address.is_ipv6() == lookup.ipv6);
         wanted.map(ToString::to_string).collect::<Vec<_>>().join(",")

@@ -100,7 +100,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// When memory is short, and in a forked child.
+    /// When memory is short.
     pub fn facts(&self) -> Result<Facts, Error> {
         // SAFETY: responses are immutable, and this one lives.
         text_of(|out| unsafe { sys::conpool_response_describe(self.0.get(), out) }).map(Facts::new)

@@ -327,6 +327,26 @@ fn limits_of_reads_and_writes() {
 }
 
 #[test]
+fn a_limit_while_another_thread_drives_the_callers_loop() {
+    let server = Server::silent();
+    let client = builder().option("loop.drive", "caller").build().unwrap();
+    let connection = client.connect(server.tcp()).unwrap();
+    connection.set_timeout(Some(Duration::from_millis(30)));
+    // The first future starts the client's thread, which drives until an event comes for it.
+    let call = client.get(server.url("/")).timeout(4 * LONG).send_async();
+    let queue = client.queue().unwrap();
+    let turn = || queue.turn(Some(Duration::ZERO)).map_err(|error| error.name());
+    eventually("that thread to drive", || turn() == Err("E_BUSY".to_owned()));
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = tell.send((&connection).read(&mut [0; 10]).unwrap_err().kind());
+    });
+    let read = told.recv_timeout(LONG).expect("the read has no limit");
+    assert_eq!(read, io::ErrorKind::TimedOut);
+    drop(call);
+}
+
+#[test]
 fn a_lent_descriptor() {
     let server = Server::echo();
     let client = client();

@@ -90,6 +90,32 @@ fn a_body_from_a_reader() {
     assert_eq!(block_on(request.send_async()).unwrap_err().name(), "E_WRONG_STATE");
 }
 
+#[test]
+fn a_reader_is_kept_when_the_request_does_not_start() {
+    let (server, silent) = (body_echo(), Server::silent());
+    let client = builder().option("pool.max_ops", 2).build().unwrap();
+    let others: Vec<_> = (0..2).map(|_| client.get(silent.url("/")).send_async()).collect();
+    let request =
+        client.put(server.url("/")).body(Body::reader(&b"once"[..], None)).build().unwrap();
+    assert_eq!(request.send().unwrap_err().name(), "E_OPS_LIMIT");
+    assert_eq!(block_on(request.send_async()).unwrap_err().name(), "E_OPS_LIMIT");
+    assert_eq!(request.stream().unwrap_err().name(), "E_OPS_LIMIT");
+    drop(others);
+    eventually("the others to end", || support::stat(&client, "pool.ops.running") == 0.0);
+    assert_eq!(request.send().unwrap().text(), "once");
+}
+
+#[test]
+fn a_reader_without_a_place_for_its_pieces_ends_the_request() {
+    // The request takes the only place of an op, and no piece can be written.
+    let (server, client) = (Server::silent(), builder().option("pool.max_ops", 1).build().unwrap());
+    let put = || client.put(server.url("/")).body(Body::reader(&b"a body"[..], None));
+    for error in [put().send().unwrap_err(), block_on(put().send_async()).unwrap_err()] {
+        assert_eq!(error.name(), "E_HTTP_BODY_SOURCE");
+        assert!(error.source().unwrap().to_string().contains("too many ops"), "{error}");
+    }
+}
+
 /// Gives some bytes, then fails.
 struct Failing(usize);
 
@@ -145,6 +171,26 @@ fn a_reader_that_panics_ends_its_request() {
     let sent = || put().send().map(drop);
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sent)).unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"the tape burns"));
+    assert_eq!(support::stat(&client, "pool.requests.running"), 0.0);
+}
+
+/// Tells of more than it was asked for.
+struct Boasting;
+
+impl Read for Boasting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(buffer.len() + 1)
+    }
+}
+
+#[test]
+fn a_reader_that_tells_of_too_much_ends_its_request() {
+    let server = Server::silent();
+    let client = client();
+    let put = || client.put(server.url("/")).body(Body::reader(Boasting, None));
+    assert_eq!(block_on(put().send_async()).unwrap_err().name(), "E_HTTP_BODY_SOURCE");
+    let sent = || put().send().map(drop);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(sent)).is_err());
     assert_eq!(support::stat(&client, "pool.requests.running"), 0.0);
 }
 
@@ -226,6 +272,60 @@ fn pieces_as_futures() {
         writer.finish_async().await.unwrap();
         assert_eq!(&*exchange.chunk().await.unwrap().unwrap(), b"xy");
     });
+}
+
+#[test]
+fn a_complete_body_is_finished_also_after_the_response() {
+    let (server, client) = (Server::hello(), client());
+    let put = || client.put(server.url("/")).body(Body::pieces(Some(5)));
+    let mut exchange = put().stream().unwrap();
+    let mut writer = exchange.body_writer().unwrap();
+    writer.write_all(b"abcde").unwrap();
+    exchange.read_to_string(&mut String::new()).unwrap();
+    writer.finish().unwrap();
+    block_on(async {
+        let mut exchange = put().stream_async().unwrap();
+        let mut writer = exchange.body_writer().unwrap();
+        assert_eq!(writer.write_async("abcde").await.unwrap(), 5);
+        while exchange.chunk().await.unwrap().is_some() {}
+        let mut finish = writer.finish_async();
+        assert_eq!((&mut finish).await.unwrap(), 0);
+        assert_eq!(finish.await.unwrap_err().name(), "E_STALE");
+    });
+}
+
+#[test]
+fn a_response_before_the_whole_body_ends_the_writing() {
+    let server = Server::start(|mut stream| {
+        let (mut head, mut byte) = (Vec::new(), [0; 1]);
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+            head.push(byte[0]);
+        }
+        let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig");
+        while let Ok(1..) = stream.read(&mut [0; 4096]) {}
+    });
+    let client = client();
+    for size in [None, Some(1 << 30)] {
+        let put = || client.put(server.url("/")).body(Body::pieces(size));
+        let mut exchange = put().stream().unwrap();
+        let mut writer = exchange.body_writer().unwrap();
+        let mut text = String::new();
+        exchange.read_to_string(&mut text).unwrap();
+        assert_eq!((exchange.head().unwrap().status(), text.as_str()), (413, "big"));
+        let error = writer.write(b"more").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        let own = error.into_inner().unwrap().downcast::<conpool::Error>().unwrap();
+        assert_eq!((own.kind(), own.proof()), (ErrorKind::Cancelled, Proof::MaybeProcessed));
+        assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::Cancelled);
+        block_on(async {
+            let mut exchange = put().stream_async().unwrap();
+            let mut writer = exchange.body_writer().unwrap();
+            while exchange.chunk().await.unwrap().is_some() {}
+            let error = writer.write_async("more").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            assert_eq!(writer.finish_async().await.unwrap_err().kind(), ErrorKind::Cancelled);
+        });
+    }
 }
 
 #[test]
@@ -349,6 +449,17 @@ fn a_body_that_breaks_off_never_ends() {
     }
     // Those who iterate get it once.
     assert!(exchange.chunks().next().is_none());
+}
+
+#[test]
+fn an_exchange_without_a_head_has_no_empty_body() {
+    let closed = ClosedPort::new();
+    let mut exchange = client().get(closed.url()).stream().unwrap();
+    for _ in 0..2 {
+        assert_eq!(exchange.head().unwrap_err().name(), "E_CONNECT_REFUSED");
+        let error = exchange.read(&mut [0; 10]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }
 
 #[test]
