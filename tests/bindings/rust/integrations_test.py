@@ -45,6 +45,12 @@ class Integrations(unittest.TestCase):
     def test_with_all_features(self):
         self.assertIn("test result: ok", self.clean("test", "--locked", "--offline", "--all-features"))
 
+    def test_package(self):
+        # The tests share their servers with those of conpool, and could not be built in a package.
+        listed = self.clean("package", "--offline", "--allow-dirty", "--list").split()
+        self.assertIn("src/lib.rs", listed)
+        self.assertEqual([name for name in listed if name.startswith("tests/")], [])
+
     def test_each_feature_alone(self):
         for feature in ("http", "tokio", "tower", "log"):
             self.clean("check", "--locked", "--offline", "--features", feature)

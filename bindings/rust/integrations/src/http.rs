@@ -11,6 +11,7 @@
 
 use conpool::{Body, Client, Error, RequestBuilder, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use std::future::Future;
 
 /// A request of conpool from one of `http`. Its version and extensions are left out: the protocol
 /// is what the server speaks (option `http.version`).
@@ -64,7 +65,7 @@ pub fn send_blocking<B: Into<Body>>(
     request(client, message).send().map(response)
 }
 
-/// Sends a request.
+/// Sends a request, at once: the future is ready with the whole response.
 ///
 /// # Errors
 ///
@@ -73,9 +74,10 @@ pub fn send_blocking<B: Into<Body>>(
 /// # Cancellation
 ///
 /// Dropping the future cancels the request.
-pub async fn send<B: Into<Body>>(
+pub fn send<B: Into<Body>>(
     client: &Client,
     message: http::Request<B>,
-) -> Result<http::Response<Response>, Error> {
-    request(client, message).send_async().await.map(response)
+) -> impl Future<Output = Result<http::Response<Response>, Error>> + Send {
+    let call = request(client, message).send_async();
+    async { call.await.map(response) }
 }

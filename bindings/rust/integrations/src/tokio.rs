@@ -51,6 +51,10 @@ impl Stream {
 
     /// Waits for what was written, and gives the connection back to the pool.
     ///
+    /// A read that was begun and given up, as by `tokio::time::timeout`, is still under way. The
+    /// connection closes then, as it does with bytes that were received and not read, and the
+    /// circuit breaker counts that as a failure. [`close`](Self::close) ends a conversation without.
+    ///
     /// # Errors
     ///
     /// What the last write failed with; the connection is closed then.

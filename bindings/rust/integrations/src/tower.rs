@@ -23,8 +23,27 @@ impl HttpService {
     }
 }
 
-/// What [`HttpService`] answers with.
-pub type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Incoming>, Error>> + Send>>;
+type Answered = Result<http::Response<Incoming>, Error>;
+
+/// What [`HttpService`] answers with. Dropping it cancels the request.
+// A type of its own: behind `buffer`, the compiler does not see that a task with the bare
+// `Pin<Box<dyn Future>>` is `Send`.
+#[must_use = "dropping it cancels the request"]
+pub struct Answer(Pin<Box<dyn Future<Output = Answered> + Send>>);
+
+impl Future for Answer {
+    type Output = Answered;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answered> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
 
 impl<B: Into<Body>> Service<http::Request<B>> for HttpService {
     type Response = http::Response<Incoming>;
@@ -38,12 +57,12 @@ impl<B: Into<Body>> Service<http::Request<B>> for HttpService {
     /// Starts the request. Dropping the future cancels it.
     fn call(&mut self, message: http::Request<B>) -> Answer {
         let started = request(&self.0, message).stream_async();
-        Box::pin(async move {
+        Answer(Box::pin(async move {
             let mut exchange = started?;
             let mut result = http::Response::new(());
             copy_head(exchange.head().await?, &mut result);
             Ok(result.map(|()| Incoming { exchange, trailers_given: false }))
-        })
+        }))
     }
 }
 

@@ -1,4 +1,5 @@
 //! Programs of tokio, tower, http and log, on a client.
+#![cfg(all(feature = "http", feature = "log", feature = "tokio", feature = "tower"))]
 
 #[path = "../../conpool/tests/support/mod.rs"]
 mod support;
@@ -49,10 +50,12 @@ async fn a_request_goes_out_whole() {
         }
     });
     let client = client();
-    with_http::send(&client, request(&server.url("/a?b"))).await.unwrap_err();
+    // Like every call of conpool it runs from the moment it was made.
+    let call = with_http::send(&client, request(&server.url("/a?b")));
     let sent = told.recv_timeout(support::LONG).unwrap().to_lowercase();
     assert!(sent.starts_with("post /a?b http/1.1\r\n"), "{sent}");
     assert!(sent.contains("x-one: 1\r\nx-one: 2\r\n") && sent.ends_with("a body"), "{sent}");
+    tokio::spawn(call).await.unwrap().unwrap_err();
 }
 
 #[tokio::test]
@@ -152,13 +155,19 @@ async fn a_tower_of_layers() {
     let server = Server::answering(ANSWER, After::Stay);
     let silent = Server::silent();
     let service = ServiceBuilder::new()
-        .buffer::<http::Request<&'static str>>(16)
+        .buffer::<http::Request<String>>(16)
         .concurrency_limit(4)
         .timeout(Duration::from_secs(20))
         .service(with_tower::HttpService::new(client()));
-    let calls = (0..20).map(|_| service.clone().oneshot(request(&server.url("/"))));
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let (service, message) = (service.clone(), request(&server.url("/")));
+            let message = message.map(str::to_owned);
+            tokio::spawn(async move { service.oneshot(message).await })
+        })
+        .collect();
     for call in calls {
-        let response = call.await.unwrap();
+        let response = call.await.unwrap().unwrap();
         check_head(&response);
         let whole = response.into_body().collect().await.unwrap();
         assert_eq!(whole.trailers().unwrap()["x-sum"], "7");
