@@ -111,9 +111,8 @@ class Limits(NamedTuple):
         """As options."""
         found: dict[str, Any] = {}
         if self.max_connections is not None:
-            most = int(OPTIONS["endpoint_max_connections"].most)
-            found["pool_max_connections"] = self.max_connections
-            found["endpoint_max_connections"] = min(self.max_connections, most)
+            for key in ("pool_max_connections", "endpoint_max_connections"):
+                found[key] = min(self.max_connections, int(OPTIONS[key].most))
         expiry = 0 if self.max_keepalive_connections == 0 else self.keepalive_expiry
         if expiry is not UNSET:
             found["pool_idle_timeout"] = _limit("pool_idle_timeout", expiry)

@@ -40,6 +40,9 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("proxies", "mounts"), "proxies are not supported yet"),
     "trust_env": "no proxy and no .netrc is taken from the environment in any case",
     "transport": "conpool.httpx.ConpoolTransport is a transport for httpx.Client",
+    "uds": 'requests go over no Unix socket yet; connect("unix:/path") leases a connection of one',
+    "local_address": "no address can be chosen here: the system takes the one of the route",
+    "socket_options": "tcp_keepalive= and tcp_user_timeout= are what can be set of a socket",
 }
 _NO_LIMIT = Timeout(None).options()
 _LEAST_S = 0.001  # below it, 0 would mean no limit

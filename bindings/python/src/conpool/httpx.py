@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic
@@ -20,7 +21,7 @@ import httpx
 from . import _errors as errors
 from ._aclient import AsyncClient
 from ._client import Client
-from ._config import OPTIONS, Limits
+from ._config import Limits
 from ._integration import (
     DEFAULTS,
     Clients,
@@ -139,15 +140,16 @@ def _client_options(
     if not http1 or not http2:
         found["http_version"] = "http1" if http1 else "h2"
     limits = errors.need(httpx.Limits, "limits= is an httpx.Limits", limits or _LIMITS)
-    most = [int(OPTIONS[f"{of}_max_connections"].most) for of in ("pool", "endpoint")]
-    found["pool_max_connections"] = limits.max_connections or most[0]
-    found["endpoint_max_connections"] = min(limits.max_connections or most[1], most[1])
-    found.update(Limits(None, limits.max_keepalive_connections, limits.keepalive_expiry).options())
+    most, idle = limits.max_connections or sys.maxsize, limits.max_keepalive_connections
+    found.update(Limits(most, idle, limits.keepalive_expiry).options())
     return {**found, **given}
 
 
 def _call(request: httpx.Request) -> dict[str, Any]:
     """A request as keywords of open_stream()."""
+    if "target" in request.extensions:
+        # Sent without it, the request would be one for another resource.
+        raise errors.UsageError("the extension target is not supported: what the URL says is sent")
     headers, options = sent_fields(request.headers.raw)
     content: Any = request.stream
     if isinstance(content, httpx.ByteStream):

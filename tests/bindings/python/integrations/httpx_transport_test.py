@@ -93,6 +93,21 @@ class Transport(common.Shared, common.Case):
                 client.get(site.url("/silent"), extensions={"conpool": {"first_byte_timeout": SHORT_S}})
             client.post(site.url("/echo"), content=b"x", extensions={"conpool": {"idempotent": True}})
 
+    def test_extensions_of_httpx(self):
+        """A target would be another resource; what traces is not called."""
+        with Site() as site, httpx.Client(transport=ConpoolTransport()) as client:
+            with self.assertRaisesRegex(httpx.LocalProtocolError, "extension target"):
+                client.get(site.url("/hello"), extensions={"target": b"/other"})
+            self.assertEqual(site.connections, 0)
+            response = client.get(site.url("/hello"), extensions={"trace": self.fail})
+            self.assertEqual(response.status_code, 200)
+
+    def test_more_connections_than_the_library_counts(self):
+        for limits in (httpx.Limits(max_connections=10**9), httpx.Limits(max_connections=None)):
+            with Site() as site, httpx.Client(transport=ConpoolTransport(limits=limits)) as client:
+                self.assertEqual(client.get(site.url("/hello")).status_code, 200)
+                self.assertIn("endpoint.max_connections = 65536", self.behind(client).explain(site.url()))
+
     def test_wrong_options(self):
         for given, raised, text in (
             ({"verify": "/no/such/file"}, OSError, "/no/such/file does not exist"),
@@ -104,6 +119,9 @@ class Transport(common.Shared, common.Case):
             ({"proxy": "http://127.0.0.1:1"}, conpool.UsageError, "proxy"),
             ({"limits": conpool.Limits()}, conpool.UsageError, r"httpx\.Limits, and no conpool\..*Limits"),
             ({"trust_env": False}, conpool.UsageError, "environment"),
+            ({"uds": "/run/a"}, conpool.UsageError, "uds=: .*unix:/path"),
+            ({"local_address": "127.0.0.1"}, conpool.UsageError, "local_address=: .*the system"),
+            ({"socket_options": []}, conpool.UsageError, "socket_options=: tcp_keepalive="),
             ({"timeout": 3}, TypeError, "timeout= belongs to the httpx client"),
             ({"follow_redirects": True}, TypeError, "follow_redirects= belongs to the httpx client"),
             ({"headers": {"a": "b"}}, TypeError, "headers= belongs to the httpx client"),
