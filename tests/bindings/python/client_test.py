@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import socket
+import sys
 import tempfile
 import threading
 from datetime import timedelta
@@ -137,6 +138,20 @@ class Ways(support.Case):
             # A type that the program has given is sent in place of the usual one.
             self.assertEqual(sent.count("content-type"), 1)
             self.assertIn("content-type: text/mine\r\n", sent)
+
+            # Others in their place, as of any kind that requests take.
+            for given in ({"X-Other": "3"}, [("x-other", b"3")], conpool.Headers({"X-Other": "3"})):
+                client.headers = given
+                self.assertIsInstance(client.headers, conpool.Headers)
+                sent = (await wait(client.get(server.url))).text.lower()
+                self.assertIn("x-other: 3\r\n", sent)
+                self.assertIn("user-agent: python-conpool/", sent)
+                self.assertNotIn("x-token", sent)
+            with self.assertRaisesRegex(conpool.UsageError, "'a' is text or bytes, and no int"):
+                client.headers = {"a": 5}
+            self.assertEqual(client.headers["x-other"], "3")
+            client.headers = None
+            self.assertEqual(list(client.headers), ["user-agent"])
 
         self.each(scenario, answer, headers={"Content-Type": "text/mine"})
 
@@ -345,6 +360,7 @@ class Ways(support.Case):
         self.each(scenario)
 
     def test_text_and_json(self):
+        in_order = {"little": "utf-16-le", "big": "utf-16-be"}[sys.byteorder]
         kinds = {
             b"/latin": (b"caf\xe9", b"text/plain; charset=iso-8859-1"),
             b"/none": ("caf\u00e9".encode(), b"text/plain"),
@@ -354,6 +370,7 @@ class Ways(support.Case):
             b"/idna": (b"ab", b"text/plain; charset=idna"),
             b"/other": ("caf\u00e9".encode(), b"text/plain; xcharset=latin-1"),
             b"/bad": (b"a\xffb", b'text/plain; charset="utf-8"'),
+            b"/wide": ("caf\u00e9\n".encode(in_order), b"text/plain; charset=utf-16"),
         }
 
         def answer(head, connection):
@@ -370,9 +387,13 @@ class Ways(support.Case):
                 "/idna": "ab",
                 "/other": "caf\u00e9",
                 "/bad": "a\ufffdb",
+                "/wide": "caf\u00e9\n",
             }
             for path, text in expected.items():
-                self.assertEqual((await wait(client.get(server.url + path))).text, text)
+                response = await wait(client.get(server.url + path))
+                self.assertEqual(response.text, text)
+                self.assertEqual("".join(response.iter_text()), text)
+                self.assertEqual(list(response.iter_lines()), text.splitlines())
             with self.assertRaises(ValueError):
                 (await wait(client.get(server.url + "/odd"))).json()
 
@@ -428,6 +449,10 @@ class Ways(support.Case):
                 self.assertEqual(client.post(server.url, data=data).text, "a=b&a=true")
                 self.assertIn(b"x-www-form-urlencoded", server.heads[-1])
             self.assertEqual(client.post(server.url, data=[b"a", b"b"]).text, "ab")
+            for empty in ([], {}):
+                client.post(server.url, data=empty)
+                self.assertIn(b"\r\ncontent-length: 0\r\n", server.heads[-1].lower())
+                self.assertNotIn(b"transfer-encoding", server.heads[-1].lower())
             for number in (float("nan"), float("inf")):
                 with self.assertRaises(ValueError):
                     client.post(server.url, json={"a": number})
@@ -438,6 +463,15 @@ class Ways(support.Case):
             for size in (0, -1, 2.5, "3"):
                 with self.assertRaisesRegex(conpool.UsageError, "chunk_size"):
                     response.iter_bytes(size)
+
+    def test_numbers_that_c_would_wrap(self):
+        async def scenario(client, server, wait):
+            for count in (-1, 2**32, 2**32 + 1):
+                with self.assertRaisesRegex(conpool.UsageError, f"count is .* not {count}$"):
+                    await wait(client.preconnect(server.url, count))
+            self.assertEqual(await wait(client.preconnect(server.url, 1)), 1)
+
+        self.each(scenario)
 
     def test_arguments_that_contradict_each_other(self):
         with conpool.Client() as client:

@@ -73,6 +73,27 @@ class Leases(support.Case):
             with client.connect("127.0.0.1", server.port) as connection:
                 self.assertFalse(connection.facts["reused"])
 
+    def test_sizes_below_none(self):
+        async def scenario(port):
+            async with conpool.AsyncClient() as client:
+                async with client.connect("127.0.0.1", port) as connection:
+                    await connection.sendall(b"line\n")
+                    for _ in range(2):  # the second time something is kept
+                        with self.assertRaisesRegex(conpool.UsageError, "size .* not -1$"):
+                            await connection.recv(-1)
+                        reading = asyncio.ensure_future(connection.recv(1))
+                        self.assertIn(await reading, (b"+", b"l"))
+
+        with line_server() as server:
+            self.run_async(scenario(server.port))
+            with conpool.Client() as client:
+                with client.connect("127.0.0.1", server.port) as connection:
+                    connection.sendall(b"line\n")
+                    for expected in (b"+", b"l"):
+                        with self.assertRaisesRegex(conpool.UsageError, "size .* not -1$"):
+                            connection.recv(-1)
+                        self.assertEqual(connection.recv(1), expected)
+
     def test_what_a_cancelled_read_brought(self):
         def serve(connection):
             go.wait(support.LONG_S)
@@ -239,6 +260,11 @@ class Leases(support.Case):
                 self.assertEqual(connection.recv(), b"+x\n")
                 self.assertEqual(connection.address, f"unix:{place}/s")
             self.assertEqual(server.accepted, 1)
+            os.rename(f"{place}/s", f"{place}/stra\u00dfe")  # which is no host name
+            with conpool.Client() as client:
+                with client.connect(f"unix:{place}/stra\u00dfe") as connection:
+                    connection.sendall(b"x\n")
+                    self.assertEqual(connection.recv(), b"+x\n")
         with socket.socket() as bound, line_server() as server, conpool.Client() as client:
             bound.bind(("127.0.0.1", 0))
             refusing = bound.getsockname()[1]
@@ -261,6 +287,9 @@ class Leases(support.Case):
             self.assertEqual(response.content, b"hi")
             self.assertEqual(response.connection.address, f"127.0.0.1:{server.port}")
             self.assertEqual(len(response.connection.attempts), 1)
+            host, place = "http://b\u00fccher.test", f"127.0.0.1:{server.port}"
+            client.get("/", endpoint=client.endpoint(host, addresses=[place]))
+            self.assertIn(b"\r\nhost: xn--bcher-kva.test\r\n", server.heads[-1].lower())
             with self.assertRaises(conpool.UsageError):
                 client.endpoint("ftp://shop.test", addresses=["127.0.0.1:1"])
 

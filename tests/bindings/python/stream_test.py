@@ -1,7 +1,9 @@
 """Streamed responses and uploads: order, back-pressure, ends in the middle."""
 
 import asyncio
+import contextlib
 import gc
+import sys
 import threading
 import time
 from unittest import mock
@@ -112,6 +114,17 @@ class Streams(support.Case):
             made = stage.feed(piece)
             self.assertLess(time.process_time() - start, 30)  # and it takes half a second
         self.assertEqual([len(one) for one in made], [size])
+
+    def test_text_with_and_without_a_mark_of_its_order(self):
+        from conpool._models import Decode, through
+
+        for name in ("utf-16", "utf-32"):
+            whole = ["a\u00e9\U0001f600".encode(name + order) for order in ("", "-le", "-be")]
+            for data in (b"", *whole, *(one[:-1] for one in whole), *(one[:1] for one in whole)):
+                for size in range(1, len(data) + 2):
+                    pieces = [data[i : i + size] for i in range(0, len(data), size)]
+                    made = "".join(through(pieces, Decode(name)))
+                    self.assertEqual(made, data.decode(name, "replace"), (name, data, size))
 
     def endless(self):
         """A server that sends until it is stopped, and counts what it could send."""
@@ -344,6 +357,35 @@ class Streams(support.Case):
 
         with RawServer(answer) as server:
             self.run_async(scenario(server))
+
+    def test_ended_after_its_loop(self):
+        """A response whose body is still being sent, and whose loop is closed already."""
+
+        def answer(head, connection):
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            connection.body(head)
+
+        async def hangs():
+            yield b"a"
+            await asyncio.Event().wait()
+
+        noise = []
+        with RawServer(answer) as server, mock.patch.object(sys, "unraisablehook", noise.append):
+            for ending in ("aclose", "drop"):
+                with self.subTest(ending), contextlib.closing(asyncio.new_event_loop()) as other:
+                    client, loop = conpool.AsyncClient(), asyncio.new_event_loop()
+                    asked = client.open_stream("POST", server.url, content=hangs())
+                    response = loop.run_until_complete(asked)
+                    sender = response._exchange._sender
+                    sender._log_destroy_pending = False  # asyncio's word about such a task
+                    loop.close()
+                    self.assertFalse(sender.done())
+                    if ending == "aclose":
+                        other.run_until_complete(response.aclose())
+                    del response, sender, asked
+                    gc.collect()
+                    other.run_until_complete(client.aclose())
+        self.assertEqual([one.exc_value for one in noise], [])
 
     def test_a_sync_client_refuses_an_async_source(self):
         async def source():

@@ -82,6 +82,9 @@ class Options(support.Case):
             ("transport", "ConpoolTransport"),
             ("proxies", "not supported yet"),
             ("trust_env", "environment"),
+            ("uds", "Unix socket"),
+            ("local_address", "the system"),
+            ("socket_options", "tcp_keepalive="),
         ):
             with self.subTest(keyword), conpool.Client() as client:
                 for call in (
@@ -189,8 +192,10 @@ class Options(support.Case):
         )
         self.assertEqual(conpool.Limits().options(), {})
         self.assertEqual(
-            conpool.Limits(max_connections=10**6).options()["endpoint_max_connections"], 65536
+            conpool.Limits(max_connections=10**9).options(),
+            {"pool_max_connections": 10**6, "endpoint_max_connections": 65536},
         )
+        conpool.Client(limits=conpool.Limits(max_connections=10**9)).close()
 
     def test_repr_hides_secrets(self):
         client = conpool.Client(base_url="http://a", partition="p")
@@ -295,6 +300,21 @@ class Urls(support.Case):
                 _base.make_url("", "http://a/", f"x={odd}")
         with self.assertRaises(conpool.InvalidURL):
             _base.make_url("", "http://\u00fc" + "x" * 80 + "/", None)
+
+    def test_hosts_that_depend_on_the_rules(self):
+        """IDNA 2003 writes these letters as others, or leaves them out, and IDNA 2008 does not."""
+        with conpool.Client() as client:
+            for host in ("stra\u00dfe.de", "STRA\u1e9eE.de", "\u03b2\u03cc\u03bb\u03bf\u03c2.com",
+                         "a\u200cb.test", "a\u200db.test"):  # fmt: skip
+                for call in (
+                    lambda host=host: client.get(f"https://{host}/"),
+                    lambda host=host: client.connect(host, 443, tls=True),
+                    lambda host=host: client.endpoint(f"https://{host}"),
+                ):
+                    with self.assertRaisesRegex(conpool.InvalidURL, "A-labels, xn--"):
+                        call()
+        path = "http://a/stra%C3%9Fe"
+        self.assertEqual(_base.make_url("", "http://a/stra\u00dfe", None), path)
 
 
 if __name__ == "__main__":

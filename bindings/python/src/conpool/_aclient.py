@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
 from ._engine import AsyncExchange, LoopQueue, take
-from ._errors import of_event
+from ._errors import of_event, within
 from ._ffi import lib
 from ._models import AsyncStreamedResponse, Response
 
@@ -28,7 +28,7 @@ class AsyncConnection(BaseConnection, AbstractAsyncContextManager["AsyncConnecti
 
     async def recv(self, size: int = 0) -> bytes:
         """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
-        queue = self._client._queue()
+        queue, size = self._client._queue(), within("recv(): size", size)
         while not self._kept:
             op, begin = _ffi.Number(), self._start(lib.connection_read, size)
             # The bytes of an earlier read come before those of another.
@@ -188,8 +188,7 @@ class AsyncClient(
 
     async def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:
         """Opens connections ahead of need, until `count` are open; answers how many are."""
-        at = self.endpoint(target, **options).handle
-        event = await self._queue().run(lambda *to: lib.endpoint_preconnect(at, count, None, *to))
+        event = await self._queue().run(self._preconnect(target, count, options))
         return int(event.value[0])
 
 

@@ -95,8 +95,7 @@ class BaseClient(Generic[Answer]):
     ) -> None:  # fmt: skip
         self._pool: _ffi.Owned | None = None
         self.base_url = need(str, "base_url= is text", base_url or "")
-        self.headers = Headers(headers)
-        self.headers.setdefault("user-agent", f"python-conpool/{__version__}")
+        self.headers = headers
         self._pid = os.getpid()
         first = need(Limits, "limits= is a conpool.Limits", limits or Limits()).options()
         raised = [key for key in RAISED if key not in options]
@@ -114,6 +113,16 @@ class BaseClient(Generic[Answer]):
         if getattr(self, "_pool", None) is not None and self._pid == os.getpid():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, source=self)
             self._drop()
+
+    @property
+    def headers(self) -> Headers:
+        """They are sent with every request; what is given in their place may be any mapping."""
+        return self._headers
+
+    @headers.setter
+    def headers(self, given: HeaderTypes | None) -> None:
+        self._headers = Headers(given)
+        self._headers.setdefault("user-agent", f"python-conpool/{__version__}")
 
     @property
     def is_closed(self) -> bool:
@@ -142,13 +151,14 @@ class BaseClient(Generic[Answer]):
         if sum(one is not None for one in (content, data, json)) > 1:
             raise UsageError("give one of content, data and json")
         url = make_url("" if endpoint else self.base_url, url, params)
-        sent, pairs = Headers(headers), isinstance(data, list) and data
+        sent = Headers(headers)
+        pairs = isinstance(data, list) and all(isinstance(one, tuple) for one in data)
         given = {name.lower() for name, _ in sent.raw}
         sent.raw[:0] = [line for line in self.headers.raw if line[0].lower() not in given]
         if json is not None:
             content = jsonlib.dumps(json, separators=(",", ":"), allow_nan=False)
             sent.setdefault("content-type", "application/json")
-        elif isinstance(data, Mapping) or (pairs and isinstance(data[0], tuple)):
+        elif pairs or isinstance(data, Mapping):
             content = form(data)
             sent.setdefault("content-type", "application/x-www-form-urlencoded")
         elif data is not None:
@@ -196,7 +206,8 @@ class BaseClient(Generic[Answer]):
             raise UsageError(f"{target!r} does not go with {given}: say each thing once")
         if isinstance(target, Endpoint):
             return target
-        pool, scheme, name = self._opened(), b"tls" if tls else b"tcp", ascii_host(target).encode()
+        pool, scheme = self._opened(), b"tls" if tls else b"tcp"
+        name = (make_url("", target) if "://" in str(target) else ascii_host(target)).encode()
         if addresses is not None:
             listed = ",".join([addresses] if isinstance(addresses, str) else addresses).encode()
             scheme, name = name.split(b"://", 1) if b"://" in name else (scheme, name)
@@ -209,8 +220,7 @@ class BaseClient(Generic[Answer]):
             host = scheme, name, len(name), _ffi.ports(numbers), len(numbers)
             call = lib.endpoint_new_host, pool, *host, make_config(options)
         else:
-            url = make_url("", target, None).encode() if "://" in target else name
-            call = lib.endpoint_new, pool, url, len(url), make_config(options)
+            call = lib.endpoint_new, pool, name, len(name), make_config(options)
         return Endpoint(made("endpoint", *call), target if port is None else f"{target}:{port}")
 
     def _acquire(self, target: Any, where: Any, timeout: Any = UNSET, **given: Any) -> Any:
@@ -220,6 +230,11 @@ class BaseClient(Generic[Answer]):
         endpoint = self.endpoint(target, port, tls=tls, addresses=addresses, **own)
         config = make_config({**limits, **(given if endpoint is target else {})})
         return lambda *at: lib.endpoint_acquire(endpoint.handle, config, *at)
+
+    def _preconnect(self, to: str | Endpoint, count: int, options: Any) -> Any:
+        """What opens connections ahead of need; as _engine.Start."""
+        at, many = self.endpoint(to, **options).handle, _errors.within("count", count, 2**32 - 1)
+        return lambda *given: lib.endpoint_preconnect(at, many, None, *given)
 
     def force_breaker(self, target: str | Endpoint, state: str) -> None:
         """Forces an endpoint's circuit breaker "open" or "closed"; "auto" lets it decide again."""
@@ -272,9 +287,12 @@ class BaseClient(Generic[Answer]):
 
 
 def ascii_host(host: str) -> str:
-    """A host name as A-labels."""
-    if need(str, "a host or URL is text", host).isascii():
+    """A host name as A-labels; the path of a socket as it is."""
+    if need(str, "a host or URL is text", host).isascii() or host.startswith("unix:"):
         return host
+    if set(host.lower()) & set("ßς\u200c\u200d"):  # Python's codec knows the rules of 2003 only
+        two = "is one host by IDNA 2003 and another by IDNA 2008: write its A-labels, xn--…"
+        raise InvalidURL(f"the host name {host!r} {two}")
     try:
         return host.encode("idna").decode()
     except UnicodeError as error:
@@ -289,7 +307,7 @@ def form(fields: Any) -> str:
     return urlencode([(key, words.get(id(one), one)) for key, one in flat])
 
 
-def make_url(base: str, url: str, params: Any) -> str:
+def make_url(base: str, url: str, params: Any = None) -> str:
     """An absolute URL in ASCII, without a fragment."""
     need(str, "a URL is text", url)
     if re.search(r"[\r\n\t]", f"{base}{url}{params}"):

@@ -9,7 +9,7 @@ from typing import Any
 from . import _ffi
 from ._base import BaseClient, BaseConnection, Call, Endpoint, checked_piece
 from ._engine import Exchange, run, take, wait
-from ._errors import UsageError
+from ._errors import UsageError, within
 from ._ffi import lib
 from ._models import Response, StreamedResponse
 
@@ -25,6 +25,7 @@ class Connection(BaseConnection, AbstractContextManager["Connection"]):
 
     def recv(self, size: int = 0) -> bytes:
         """At least one byte, at most `size` (0: as many as came); b"" at the stream's end."""
+        size = within("recv(): size", size)
         if not self._kept:
             event = _ffi.Event()
             try:
@@ -124,6 +125,5 @@ class Client(BaseClient[Response], AbstractContextManager["Client"]):
 
     def preconnect(self, target: str | Endpoint, count: int = 1, **options: Any) -> int:
         """Opens connections ahead of need, until `count` are open; answers how many are."""
-        at = self.endpoint(target, **options).handle
-        event = run(self._opened(), lambda *to: lib.endpoint_preconnect(at, count, None, *to))
+        event = run(self._opened(), self._preconnect(target, count, options))
         return int(event.value[0])

@@ -25,12 +25,9 @@ Start = Callable[..., int]
 
 def wait(op: _ffi.Number, event: _ffi.Event) -> None:
     """Waits for an op without a queue, in slices."""
-    while True:
-        status = lib.op_wait(op, SLICE_NS, event)
-        if status == 0:
-            return
-        if status != STATUSES["E_TIMEOUT"]:
-            raise of_status(status)
+    while (status := lib.op_wait(op, SLICE_NS, event)) == STATUSES["E_TIMEOUT"]:
+        pass
+    check(status)
 
 
 def run(
@@ -101,12 +98,10 @@ class Exchange:
 
     def _next(self) -> _ffi.Event:
         event = _ffi.Event()
-        while True:
-            taken = lib.queue_next(opened(self._queue, "response"), event, 1, SLICE_NS)
-            if taken == 1:
-                return event
-            if taken < 0:
-                raise of_status(taken)
+        while (taken := lib.queue_next(opened(self._queue, "response"), event, 1, SLICE_NS)) == 0:
+            pass
+        check(min(taken, 0))
+        return event
 
     def next_event(self) -> _ffi.Event:
         """The next event of the request; raises when it failed."""
@@ -182,9 +177,8 @@ class LoopQueue:
 
     def drain(self) -> None:
         """Takes one batch of events, each to whom it belongs. The loop calls again for more."""
-        count = -1
-        if self._queue is not None:
-            count = lib.queue_next(self._queue, self._buffer, BATCH, 0)
+        queue = self._queue
+        count = -1 if queue is None else lib.queue_next(queue, self._buffer, BATCH, 0)
         if count < 0:
             self.close()
         for event in _ffi.events_of(self._buffer, count):
@@ -208,11 +202,9 @@ class LoopQueue:
             raise
         return inbox
 
-    async def run(
-        self, begin: Start, borrowed: Any = None, request: Request | None = None
-    ) -> _ffi.Event:
+    async def run(self, begin: Start, borrowed: Any = None) -> _ffi.Event:
         """An op from its start to its end. When the coroutine is cancelled, so is the op."""
-        return await AsyncExchange(self, begin, request, borrowed).next_event()
+        return await AsyncExchange(self, begin, None, borrowed).next_event()
 
     def close(self) -> None:
         """Cancels what still runs and lets the loop go."""
@@ -230,9 +222,7 @@ class LoopQueue:
 class AsyncExchange:
     """An op of one asyncio loop; of a request, body and response may come in parts."""
 
-    def __init__(
-        self, queue: LoopQueue, begin: Start, request: Request | None, borrowed: Any
-    ) -> None:
+    def __init__(self, queue: LoopQueue, begin: Start, request: Any, borrowed: Any) -> None:
         self._queue, self._request, self._op = queue, request, _ffi.Number()
         self._inbox = queue.start(begin, borrowed, self._op)
         self._sender: asyncio.Task[None] | None = None
@@ -284,8 +274,8 @@ class AsyncExchange:
         self._inbox.abandon()
         if not self._inbox.over:
             lib.op_cancel(self._op)
-        if self._sender is not None and not self._sender.done():
-            self._sender.cancel()
+        if self._sender is not None and not self._queue.loop.is_closed():
+            self._sender.cancel()  # in a loop that was closed it has ended, or never goes on
 
     def __del__(self) -> None:
         if hasattr(self, "_inbox"):

@@ -274,6 +274,13 @@ def need(kinds: Any, what: str, given: Any) -> Any:
     return given
 
 
+def within(what: str, given: int, most: int = 2**63 - 1) -> int:
+    """A number that C takes as it is: others would become any number at all."""
+    if not 0 <= given <= most:
+        raise UsageError(f"{what} is between 0 and {most}, and not {given}")
+    return given
+
+
 def _words(text: bytes) -> str:
     """A text of the library, with its options as the keywords that they are here."""
     return _OPTION.sub(lambda found: found[0].replace(".", "_"), text.decode("utf-8", "replace"))

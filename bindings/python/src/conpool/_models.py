@@ -251,11 +251,17 @@ class Decode:
     """Bytes to text."""
 
     def __init__(self, encoding: str) -> None:
-        self._decode = codecs.getincrementaldecoder(encoding)("replace").decode
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
 
     def feed(self, piece: bytes | None) -> list[str]:
         """What a piece completes; None is the end."""
-        return [text] if (text := self._decode(piece or b"", piece is None)) else []
+        try:
+            text = self._decoder.decode(piece or b"", piece is None)
+        except UnicodeError:
+            # UTF-16 or UTF-32 without a mark of its order: by 0 it is the machine's, as in `text`.
+            self._decoder.setstate((self._decoder.getstate()[0], 0))
+            text = self._decoder.decode(piece or b"", piece is None)
+        return [text] if text else []
 
 
 class Lines:
