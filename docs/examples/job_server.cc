@@ -58,7 +58,7 @@ constexpr std::size_t kConnectionsMax = 1000;
 constexpr std::size_t kOwnDescriptors = 32;   // the standard ones, the loop's, the listener's
 constexpr std::size_t kDiscardMax = 1 << 20;  // of a client whose line was too long
 constexpr int kNumberMax = 50;                // of which a core takes tens of seconds
-constexpr int kWorkerNice = 5;                // against the loop's thread
+constexpr int kWorkerNice = 19;               // the loop goes first
 
 constexpr std::size_t kLogMax = 1 << 20;       // of which nobody has read
 constexpr unsigned kKeepaliveS = 15;           // then the kernel asks whether a client is there
